@@ -1,0 +1,234 @@
+"""gunicorn, sized from the machine and from variables: `gunicorn app:application` reads this file.
+
+| variable | default | |
+|---|---|---|
+| GUNICORN_BIND | FLASK_HOST:PORT | address, or `unix:/run/portico/web.sock` |
+| GUNICORN_WORKERS, GUNICORN_THREADS | cores, 4 | processes, threads in each |
+| GUNICORN_DRAIN_SECONDS | 0 | after SIGTERM serve on this long, `/health/ready` at 503, before stopping |
+| TRUSTED_PROXIES | none | whose X-Forwarded-Proto is believed |
+| LOG_LEVEL, LOG_FORMAT | INFO, json outside development | gunicorn's own lines; the app logs requests |
+
+Signals: TERM stops, answering what was accepted. HUP replaces the workers, same code. USR2 starts the code
+that is on disk now beside the old one and stops the old one once the new one is up; code that does not start
+changes nothing.
+"""
+
+import gc
+import json
+import logging
+import math
+import mmap
+import os
+import resource
+import signal
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# gunicorn carries no types of its own.
+from gunicorn import systemd  # type: ignore[import-untyped]
+from gunicorn.http import wsgi  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+STOP_SECONDS = 30  # from SIGTERM to the end, draining included
+
+
+def _number(name: str, default: int, least: int) -> int:
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isdecimal() or int(value) < least:
+        raise SystemExit(f"The configuration is not usable:\n  - {name}: must be a whole number from {least}")
+    return int(value)
+
+
+def _address() -> str:
+    if given := os.environ.get("GUNICORN_BIND"):
+        return given
+    host = os.environ.get("FLASK_HOST") or "127.0.0.1"
+    port = os.environ.get("PORT") or os.environ.get("FLASK_PORT") or "5000"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cores(quota_file: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """Cores this process may use: a container's CPU limit counts, half a core is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path(quota_file).read_text(encoding="ascii").split()
+        return min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        return cores
+
+
+def _open_files() -> int:
+    """Raise the soft limit of open files to the hard one and return it: a connection is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+# ---- size --------------------------------------------------------------------------------------------------
+
+bind = _address()
+backlog = 2048
+workers = _number("GUNICORN_WORKERS", _cores(), least=1)
+threads = _number("GUNICORN_THREADS", 4, least=1)
+worker_connections = max(threads + 8, min(2000, _open_files() - 64))
+max_requests = 0
+
+# One connection a thread, and no waiting for one. The app reads these; what the operator has set wins.
+os.environ.setdefault("SQLALCHEMY_POOL_SIZE", str(threads))
+os.environ.setdefault("SQLALCHEMY_MAX_OVERFLOW", "0")
+os.environ.setdefault("SQLALCHEMY_POOL_TIMEOUT", "2")
+
+# ---- time --------------------------------------------------------------------------------------------------
+
+drain_seconds = _number("GUNICORN_DRAIN_SECONDS", 0, least=0)
+timeout = 30
+graceful_timeout = max(5, STOP_SECONDS - drain_seconds)
+keepalive = 65  # above the proxy's 60: the side that sends the next request must be the one that closes
+
+# ---- what a request may look like --------------------------------------------------------------------------
+
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+forwarded_allow_ips = os.environ.get("TRUSTED_PROXIES", "")
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+forwarder_headers = ""
+header_map = "drop"
+wsgi.SERVER = "web"  # the Server header can't be left out, so it says nothing
+
+# ---- process -----------------------------------------------------------------------------------------------
+
+preload_app = True
+control_socket_disable = True
+proc_name = "portico"
+if os.access("/dev/shm", os.W_OK):  # noqa: S108 - the heartbeat file must be in memory: a busy disk stops the clock
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above
+
+# ---- logs --------------------------------------------------------------------------------------------------
+
+environment = os.environ.get("FLASK_CONFIG") or os.environ.get("FLASK_ENV") or "development"
+accesslog = None
+loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, whatever a client managed to get into the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            "process": record.process,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+if (os.environ.get("LOG_FORMAT") or ("text" if environment == "development" else "json")) == "json":
+    logconfig_dict = {
+        "formatters": {"lines": {"()": JsonLines}},
+        "handlers": {
+            "lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}
+        },
+        "root": {"level": "WARNING", "handlers": []},
+        "loggers": {
+            "gunicorn.error": {"level": loglevel.upper(), "handlers": ["lines"], "propagate": False},
+            "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+        },
+    }
+
+
+# ---- stopping ----------------------------------------------------------------------------------------------
+
+
+class Draining(threading.Event):
+    """An event that all processes forked after its making share; it is set once, and never cleared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shared = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        """Tell every process."""
+        self._shared[0] = 1
+
+    def is_set(self) -> bool:
+        """Whether any process has set it."""
+        return self._shared[0] == 1
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+    """The threaded worker, except that it leaves nobody in the queue when it stops.
+
+    gunicorn's own stops accepting and keeps the socket open until its last client is gone: who connects
+    meanwhile waits, and is then cut off. This one takes in all who have come and closes at once.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """As gunicorn's; when stopping, accept all who wait, then close the listening sockets."""
+        if self.alive or enabled:
+            super().set_accept_enabled(enabled)
+            return
+        super().set_accept_enabled(False)
+        for listener in self.sockets:
+            self._accept_all(listener)
+            listener.close()
+
+    def _accept_all(self, listener: Any) -> None:
+        before = -1
+        while before < self.nr_conns < self.worker_connections:
+            before = self.nr_conns
+            self.accept(listener)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        # Connections on which nothing was ever sent must not hold up the end any longer than idle ones.
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
+
+
+worker_class = Worker
+
+
+def when_ready(server: Any) -> None:
+    """Once, in the master, app loaded and nothing forked: prepare the stop, then replace a former master."""
+    gc.collect()
+    gc.freeze()  # what exists now stays in pages that all workers share
+    application = server.app.wsgi()
+    draining = getattr(application, "extensions", {})["draining"] = Draining()
+    stop = server.handle_term
+
+    def drain_and_stop() -> None:
+        if draining.is_set() or server.reexec_pid:  # told twice, or replaced: no reason to wait
+            stop()
+        draining.set()
+        if not drain_seconds:
+            stop()
+        signal.signal(signal.SIGALRM, server.signal)
+        signal.setitimer(signal.ITIMER_REAL, drain_seconds)
+
+    server.handle_term = drain_and_stop
+    server.handle_alrm = stop
+    systemd.sd_notify(f"MAINPID={os.getpid()}", server.log)
+    if server.master_pid > 1:
+        os.kill(server.master_pid, signal.SIGTERM)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Leave no database connection behind in the master that a worker would inherit."""
+    del worker
+    application = server.app.wsgi()
+    database = getattr(application, "extensions", {}).get("sqlalchemy")
+    if database is None:
+        return
+    with application.app_context():
+        for engine in database.engines.values():
+            engine.dispose()
