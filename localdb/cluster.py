@@ -140,6 +140,7 @@ class Cluster:
     def _ensure_running(self, deadline: float) -> None:
         if not self._answers_in_time(deadline):
             programs = reachable_programs(binaries.find(), self._places.account)
+            make_socket_folder(self._places)
             initialise.prepare(self._places, programs, sync=self._settings.get("fsync") != "off")
             pidfile.remove_leftovers(self._places.data, self._places.sockets, self._port)
             self._start(programs, deadline)
@@ -161,7 +162,6 @@ class Cluster:
 
     def _start(self, programs: Path, deadline: float) -> None:
         with explained(self._places.data):
-            make_socket_folder(self._places)
             written = self._trimmed_log()
             supervisor = self._spawn_supervisor(programs)
         try:

@@ -113,11 +113,12 @@ def make_socket_folder(places: Places) -> None:
         return
     folder, account = places.sockets, places.account
     owner = account.uid if account else os.geteuid()
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        if account:
-            account.own(folder)
-    state = folder.lstat()
+    with explained(folder):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            if account:
+                account.own(folder)
+        state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != owner or state.st_mode & 0o077:
         raise LocalDatabaseError(
             f"{folder} is not ours: remove it, or set APP_DATA_DIR to a shorter, plainer path."
