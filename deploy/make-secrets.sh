@@ -6,6 +6,7 @@ umask 077
 host=${1:?which host name? deploy/make-secrets.sh app.example.com}
 folder=${2:-$(dirname -- "$0")/secrets}
 mkdir -p -- "$folder"
+chmod 0700 "$folder"
 cd -- "$folder"
 
 # Containers read the files under other user ids, so the files are open and the folder is closed.
