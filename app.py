@@ -1,0 +1,172 @@
+"""The application: `create_app` puts the rooms together; `application` and `app` are made when first asked for."""
+
+import logging
+import sys
+import threading
+import time
+from typing import Any, cast
+
+from flask import Flask, request
+from sqlalchemy.exc import DBAPIError, OperationalError
+from werkzeug.routing import IntegerConverter
+
+import localdb
+from blueprints import register_blueprints
+from blueprints.http import access, errors, guard, logs
+from blueprints.http import templates as page_templates
+from blueprints.http.headers import Porch
+from config import PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
+from extensions import migrate
+from models import db
+from models.connections import watch_connections
+from services import password_service, throttle_service
+from services.base_service import reading, unit_of_work
+
+__all__ = ["app", "application", "create_app", "db"]
+
+TRIES = 3
+#: serialization_failure, deadlock_detected: PostgreSQL asks for the same again.
+RETRIABLE = frozenset({"40001", "40P01"})
+
+
+class IdConverter(IntegerConverter):
+    """`<id:user_id>`: a positive bigint without leading zeros; anything else is no address."""
+
+    regex = r"[1-9]\d{0,18}"
+
+    def __init__(self, map: Any) -> None:  # noqa: A002 - Werkzeug's name
+        super().__init__(map, max=2**63 - 1)
+
+
+class Portico(Flask):
+    """Flask with one life for each request: guard, act, commit, then tell the world (docs/architecture.md)."""
+
+    def dispatch_request(self, *context: Any) -> Any:
+        guard.check()
+        request.environ["portico.route"] = request.url_rule.rule if request.url_rule else None
+        only_reads = request.method in {"GET", "HEAD", "OPTIONS"}
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with reading() if only_reads else unit_of_work():
+                    return super().dispatch_request(*context)
+            except DBAPIError as error:
+                if not tries_left or not _worth_repeating(error, only_reads):
+                    raise
+                db.session.remove()
+                time.sleep(0.02 * (TRIES - tries_left))
+        raise AssertionError("unreachable")
+
+
+def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
+    """An application for an environment (`FLASK_CONFIG` when None); `overrides` are settings that win.
+
+    Raises ConfigurationError that lists every fault. Starts the development database when none is configured, but
+    sends no statement.
+    """
+    settings = environment(config_name).load(**overrides)
+    app = Portico("portico", root_path=str(PROJECT_ROOT), static_folder="static", template_folder="templates")
+    _configure(app, settings)
+    logs.init_app(app)
+    _connect(app)
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
+    app.extensions["started_at"] = time.time()
+    app.extensions["draining"] = threading.Event()
+    access.init_app(app)
+    errors.init_app(app)
+    page_templates.init_app(app)
+    password_service.init_app(app)
+    throttle_service.init_app(app)
+    register_blueprints(app)
+    app.wsgi_app = Porch(  # type: ignore[method-assign]  # as Flask's documentation has it
+        app.wsgi_app,
+        base_url=app.config["BASE_URL"],
+        proxies=settings.TRUSTED_PROXIES,
+        force_https=settings.FORCE_HTTPS,
+    )
+    if not settings.RATELIMIT_ENABLED:
+        logging.getLogger(__name__).warning("Rate limits are off (RATELIMIT_ENABLED)")
+    return app
+
+
+def _configure(app: Flask, settings: Config) -> None:
+    app.config.from_mapping(settings.model_dump())
+    app.config.update(
+        ENVIRONMENT=settings.ENVIRONMENT,
+        VERSION=VERSION,
+        TESTING=settings.ENVIRONMENT == "testing",
+        DEBUG=settings.FLASK_DEBUG,
+        BASE_URL=settings.url,
+        TRUSTED_HOST_NAMES=settings.trusted_hosts,
+        SECRET_KEY_FALLBACKS=list(settings.SECRET_KEY_FALLBACKS),
+        SESSION_COOKIE_NAME="__Host-session" if settings.SESSION_COOKIE_SECURE else "session",
+        SESSION_COOKIE_PATH="/",
+        MAX_CONTENT_LENGTH=1024 * 1024,
+        MAX_FORM_MEMORY_SIZE=64 * 1024,
+        MAX_FORM_PARTS=100,
+        WTF_CSRF_CHECK_DEFAULT=False,  # blueprints/http/access.py checks, on every page that acts
+        WTF_CSRF_SSL_STRICT=False,  # there too: by Fetch metadata and Origin, which privacy add-ons leave alone
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
+        PROPAGATE_EXCEPTIONS=False,
+        TEMPLATES_AUTO_RELOAD=settings.ENVIRONMENT == "development",
+    )
+
+
+def _connect(app: Flask) -> None:
+    url = app.config["DATABASE_URL"] or _local_database(app)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    milliseconds = {
+        "statement_timeout": app.config["DATABASE_STATEMENT_TIMEOUT_SECONDS"],
+        "lock_timeout": app.config["DATABASE_LOCK_TIMEOUT_SECONDS"],
+        "idle_in_transaction_session_timeout": 10,
+    }
+    options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in milliseconds.items())
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "pool_size": app.config["SQLALCHEMY_POOL_SIZE"],
+        "max_overflow": app.config["SQLALCHEMY_MAX_OVERFLOW"],
+        "pool_timeout": app.config["SQLALCHEMY_POOL_TIMEOUT"],
+        "pool_recycle": app.config["SQLALCHEMY_POOL_RECYCLE"],
+        "use_native_hstore": False,
+        "connect_args": {
+            "connect_timeout": 3,
+            "tcp_user_timeout": 5000,
+            "application_name": "portico",
+            "options": f"{options} -c timezone=UTC",
+        },
+    }
+    db.init_app(app)
+    migrate.init_app(app, db)
+    with app.app_context():
+        if app.config["SQLALCHEMY_POOL_PRE_PING"]:
+            watch_connections(db.engine)
+        db.engines["reading"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _local_database(app: Flask) -> str:
+    if app.config["TESTING"] and app.config["TEST_DATABASE_URL"]:
+        return str(app.config["TEST_DATABASE_URL"])
+    return localdb.development_url(PROJECT_ROOT)
+
+
+def _worth_repeating(error: DBAPIError, only_reads: bool) -> bool:
+    """A deadlock's victim, or a read whose connection had died in the pool."""
+    if getattr(error.orig, "pgcode", None) in RETRIABLE:
+        return True
+    return only_reads and error.connection_invalidated and isinstance(error, OperationalError)
+
+
+def __getattr__(name: str) -> Flask:
+    """`application` and `app`, for gunicorn, uWSGI and `flask`: made when first asked for, by the environment."""
+    if name not in {"application", "app"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        made = create_app()
+    except (ConfigurationError, localdb.LocalDatabaseError) as error:
+        sys.exit(str(error))
+    globals()["application"] = globals()["app"] = made
+    return made
+
+
+if __name__ == "__main__":
+    main = cast("Flask", __getattr__("application"))
+    main.cli.main(["start", "--no-worker"], prog_name="python app.py")

@@ -1,0 +1,132 @@
+"""Sign-up, sign-in and what belongs to it, for programs."""
+
+from flask import Blueprint
+
+from blueprints.http.access import anyone, signed_in
+from blueprints.http.endpoint import endpoint
+from services import auth_service, session_service
+from services.errors import (
+    EmailNotVerified,
+    InvalidCredentials,
+    InvalidToken,
+    LinkExpired,
+    TokenReused,
+    WeakPassword,
+)
+from services.principal import Principal
+from services.schemas.auth import (
+    ApiLoginIn,
+    EmailIn,
+    RefreshIn,
+    RegisterIn,
+    ResetPasswordIn,
+    SignedInOut,
+    TokenPairOut,
+    VerifyByCodeIn,
+    VerifyByLinkIn,
+)
+
+bp = Blueprint("api_auth", __name__, url_prefix="/api/v1/auth")
+
+MAIL_IS_ON_ITS_WAY = "If this is possible, a mail is on its way."
+
+
+@bp.post("/register")
+@endpoint(allow=anyone, body=RegisterIn, status=202, message=MAIL_IS_ON_ITS_WAY, errors=(WeakPassword,))
+def register(body: RegisterIn) -> None:
+    """Make an account.
+
+    The answer is the same whether or not the address is known. A mail with a link and a code confirms the address.
+    """
+    auth_service.register(body)
+
+
+@bp.post("/login")
+@endpoint(
+    allow=anyone,
+    body=ApiLoginIn,
+    out=SignedInOut,
+    message="Signed in.",
+    errors=(InvalidCredentials, EmailNotVerified),
+)
+def login(body: ApiLoginIn) -> SignedInOut:
+    """Sign in with address and password.
+
+    Gives an access token for ten minutes and a refresh token. Ten failures in five minutes make you wait.
+    """
+    return auth_service.sign_in_api(body)
+
+
+@bp.post("/refresh")
+@endpoint(
+    allow=anyone,
+    body=RefreshIn,
+    out=TokenPairOut,
+    message="Here is the next pair.",
+    errors=(InvalidToken, TokenReused),
+)
+def refresh(body: RefreshIn) -> TokenPairOut:
+    """Exchange the refresh token for the next pair.
+
+    Each refresh token works once; the same one again within ten seconds gives the same successor. Later it ends the
+    whole session, since somebody else must have a copy.
+    """
+    return session_service.refresh(body.refresh_token)
+
+
+@bp.post("/logout")
+@endpoint(allow=signed_in, message="Signed out.")
+def logout(by: Principal) -> None:
+    """End this session; its tokens stop working at once."""
+    session_service.log_out(by)
+
+
+@bp.post("/logout-all")
+@endpoint(allow=signed_in, message="Signed out everywhere.")
+def logout_all(by: Principal) -> None:
+    """End every session of the account, this one too."""
+    session_service.end_others(by.user_id, keep=None, by=by)
+
+
+@bp.post("/verify-email/request")
+@endpoint(allow=anyone, body=EmailIn, status=202, message=MAIL_IS_ON_ITS_WAY)
+def request_verification(body: EmailIn) -> None:
+    """Ask for another mail that confirms the address."""
+    auth_service.request_verification(body.email)
+
+
+@bp.post("/verify-email")
+@endpoint(
+    allow=anyone,
+    body=VerifyByLinkIn | VerifyByCodeIn,
+    message="The address is confirmed. You can sign in now.",
+    errors=(LinkExpired,),
+)
+def verify_email(body: VerifyByLinkIn | VerifyByCodeIn) -> None:
+    """Confirm the address with the token of the mailed link, or with address and code."""
+    auth_service.verify_email(body)
+
+
+@bp.post("/password/forgot")
+@endpoint(allow=anyone, body=EmailIn, status=202, message=MAIL_IS_ON_ITS_WAY)
+def forgot_password(body: EmailIn) -> None:
+    """Ask for a mail with a link that sets a new password.
+
+    The answer is the same whether or not there is such an account.
+    """
+    auth_service.request_reset(body.email)
+
+
+@bp.post("/password/reset")
+@endpoint(
+    allow=anyone,
+    body=ResetPasswordIn,
+    message="The new password is set. Every session was ended.",
+    errors=(LinkExpired, WeakPassword),
+)
+def reset_password(body: ResetPasswordIn) -> None:
+    """Set a new password with the token of the mailed link.
+
+    Every session and token of the account dies; nobody is signed in.
+    """
+    auth_service.reset_password(body)

@@ -1,0 +1,1 @@
+"""The porch: how every request comes in and every answer goes out."""

@@ -1,0 +1,191 @@
+"""Who may: the access rules, `@allow` for pages, bearer tokens for the API, the Flask-Login loader, CSRF.
+
+Cookies open pages, bearer tokens open /api/, never both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from flask_login import AnonymousUserMixin, UserMixin, current_user, login_user, logout_user
+
+from blueprints.http.errors import wants_json
+from extensions import csrf, login_manager
+from services import session_service, token_service
+from services.errors import CsrfFailed, Forbidden, InvalidToken, NotAuthenticated
+from services.principal import Principal
+
+View = TypeVar("View", bound=Callable[..., Any])
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may use a view: `name` for people and the API document, `permission` when a code decides."""
+
+    name: str
+    signed_in: bool = True
+    permission: str | None = None
+
+    def check(self, by: Principal) -> None:
+        """Raise Forbidden when the rule asks for a permission that is missing."""
+        if self.permission and not by.can(self.permission):
+            raise Forbidden
+
+
+anyone = Rule("anyone", signed_in=False)
+signed_in = Rule("signed in")
+
+
+def permission(code: str) -> Rule:
+    """Only with this permission code."""
+    return Rule(code, permission=code)
+
+
+class Visitor(UserMixin):
+    """What Flask-Login keeps for a browser: the principal, by the session token in the cookie."""
+
+    def __init__(self, token: str, principal: Principal) -> None:
+        self.token = token
+        self.principal = principal
+
+    def get_id(self) -> str:
+        return self.token
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.principal, name)
+
+
+class Anonymous(AnonymousUserMixin):
+    """Nobody signed in."""
+
+    principal = None
+
+    def can(self, permission: str) -> bool:
+        """Nothing."""
+        del permission
+        return False
+
+
+class PageSessions(SecureCookieSessionInterface):
+    """Cookie sessions for pages only: the API and the probes get a null session that is never read or saved."""
+
+    def open_session(self, app: Flask, request: Any) -> Any:
+        if request.path.startswith(("/api/v1/", "/health", "/static/")):
+            return self.make_null_session(app)
+        return super().open_session(app, request)
+
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        return session.modified
+
+
+def init_app(app: Flask) -> None:
+    """Wire Flask-Login and Flask-WTF: no remember cookie, no session protection (it believes X-Forwarded-For)."""
+    app.session_interface = PageSessions()
+    login_manager.init_app(app, add_context_processor=False)
+    login_manager.session_protection = None
+    login_manager.anonymous_user = Anonymous
+    login_manager.user_loader(_load)
+    csrf.init_app(app)
+    app.context_processor(lambda: {"current_user": current_user})
+
+
+def allow(rule: Rule) -> Callable[[View], View]:
+    """Every page says who may use it. Unsafe methods need the form's token, or JSON from our own origin."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if request.method not in SAFE_METHODS:
+                check_origin()
+            if not rule.signed_in:
+                return view(*args, **kwargs)
+            by = visitor()
+            if by is None:
+                return to_login()
+            rule.check(by)
+            return view(*args, **kwargs)
+
+        guarded.access = rule  # type: ignore[attr-defined]
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def visitor() -> Principal | None:
+    """Who is signed in in this browser; asked of the database once a request."""
+    principal: Principal | None = current_user.principal
+    if principal is not None:
+        request.environ["portico.user_id"] = principal.user_id
+    return principal
+
+
+def signed_in_visitor() -> Principal:
+    """The same where the view's rule has made sure of it."""
+    principal = visitor()
+    if principal is None:
+        raise NotAuthenticated
+    return principal
+
+
+def sign_in(token: str, principal: Principal) -> None:
+    """Give this browser the session `token` stands for; everything it had before is dropped (session fixation)."""
+    session.clear()
+    login_user(Visitor(token, principal))
+
+
+def sign_out() -> None:
+    """Forget the session in this browser; the row itself is the service's business."""
+    logout_user()
+    session.clear()
+
+
+def to_login() -> Response:
+    """Where somebody goes who has to sign in first: the form, and afterwards back here. Programs get a 401."""
+    if wants_json():
+        raise NotAuthenticated
+    back = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
+    return redirect(url_for("auth.login", next=back), 303)  # type: ignore[return-value]
+
+
+def bearer() -> Principal:
+    """Who calls the API: the access token's signature and claims, then its session, in one statement.
+
+    Raises NotAuthenticated without a token, InvalidToken or TokenExpired with a bad one.
+    """
+    header = request.environ.get("HTTP_AUTHORIZATION", "")
+    if not header:
+        raise NotAuthenticated
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token or len(token) > 4096 or not token.isascii():
+        raise InvalidToken
+    principal = session_service.find_api(token_service.read_access_token(token))
+    if principal is None:
+        raise InvalidToken("The session of this token is over.")
+    request.environ["portico.user_id"] = principal.user_id
+    return principal
+
+
+def check_origin() -> None:
+    """Refuse unsafe requests that another site made: by Fetch metadata or Origin, and forms by their token."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise CsrfFailed("The request came from another site.")
+    origin = request.headers.get("Origin")
+    if origin is not None and not _is_ours(origin):
+        raise CsrfFailed("The request came from another site.")
+    if request.mimetype != "application/json":
+        csrf.protect()
+
+
+def _is_ours(origin: str) -> bool:
+    ours = {urlsplit(current_app.config["BASE_URL"]).netloc, request.host}
+    return urlsplit(origin).netloc in ours and urlsplit(origin).scheme in {"http", "https"}
+
+
+def _load(token: str) -> Visitor | None:
+    principal = session_service.find_browser(token)
+    return Visitor(token, principal) if principal else None

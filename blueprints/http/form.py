@@ -1,0 +1,126 @@
+"""Forms of the pages: lenient fields into the same schemas the API uses, errors beside their fields.
+
+Programs that send JSON to a page's address get strict parsing and the envelope instead.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, redirect, render_template, request
+from pydantic import BaseModel, TypeAdapter
+
+from blueprints.http.envelope import success
+from blueprints.http.errors import status_of, wants_json
+from blueprints.http.validation import read_form, read_json
+from services.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    LinkExpired,
+    NotAuthenticated,
+    RateLimited,
+)
+from services.schemas.base import In
+
+#: What a form shows again with its message; anything else is a page of its own.
+SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited)
+
+
+@dataclass(slots=True)
+class Field:
+    """One field as a macro needs it."""
+
+    name: str
+    label: str
+    required: bool
+    hint: str = ""
+    value: str = ""
+    error: str = ""
+
+
+class Form:
+    """A schema's fields with what the visitor typed and what is wrong with it. Secrets are never put back."""
+
+    def __init__(self, schema: type[In], **values: object) -> None:
+        self.schema = schema
+        self.errors: list[tuple[str, str]] = []
+        self.error: DomainError | None = None
+        self.fields = {
+            name: Field(
+                name=name,
+                label=info.title or name,
+                required=info.is_required(),
+                hint=info.description or "",
+                value=_shown(values.get(name)),
+            )
+            for name, info in schema.model_fields.items()
+        }
+
+    def __getitem__(self, name: str) -> Field:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields.values())
+
+    def submit(self, act: Callable[[Any], Any]) -> bool:
+        """Validate what was sent and run `act` with it. False when the form is to be shown again.
+
+        Programs' faults are raised instead, for the envelope.
+        """
+        if request.mimetype == "application/json":
+            self.result = act(read_json(TypeAdapter(self.schema)))
+            return True
+        self._keep(request.form)
+        try:
+            self.result = act(read_form(self.schema, request.form))
+        except LinkExpired:
+            raise
+        except SHOWN as error:
+            if wants_json():
+                raise
+            self._refuse(error)
+            return False
+        return True
+
+    def refuse(self, name: str, message: str) -> None:
+        """Say what is wrong; `name` is a field, or "" for the whole."""
+        self.errors.append((name, message))
+        if name in self.fields:
+            self.fields[name].error = message
+
+    def render(self, template: str, **context: Any) -> Response:
+        """The page with this form; 422, or the status of what was refused, when it is shown again."""
+        status = status_of(self.error) if self.error else 200
+        response = Response(
+            render_template(template, form=self, **context), status=status, mimetype="text/html"
+        )
+        if isinstance(self.error, RateLimited) and self.error.retry_after_seconds:
+            response.headers["Retry-After"] = str(self.error.retry_after_seconds)
+        return response
+
+    def _keep(self, sent: Mapping[str, str]) -> None:
+        for name, field in self.fields.items():
+            field.value = "" if name in self.schema.secret_fields else sent.get(name, "")
+
+    def _refuse(self, error: DomainError) -> None:
+        self.error = error
+        faults = error.details.get("errors") or [
+            {"field": error.details.get("field", ""), "error": error.message}
+        ]
+        for fault in faults:
+            name = fault["field"] if fault["field"] in self.fields else ""
+            self.refuse(name, fault["error"])
+
+
+def done(location: str, *, data: BaseModel | None = None, message: str, status: int = 200) -> Response:
+    """The end of a form that worked: on to `location` (303), or the envelope for programs."""
+    if wants_json():
+        body = data.model_dump_json().encode() if data is not None else b"null"
+        return success(body, message=message, status=status)
+    return redirect(location, 303)  # type: ignore[return-value]  # Flask's redirect is typed as Werkzeug's answer
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,178 @@
+"""One WSGI wrapper around the app: proxies, request id, security and cache headers, https, access log.
+
+As Flask hooks the same work costs three times as much (docs/architecture.md, "What a request costs").
+"""
+
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import structlog
+
+from services.origin import set_origin
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = structlog.get_logger("portico.access")
+
+ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (
+        "Permissions-Policy",
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), "
+        "publickey-credentials-get=(self), publickey-credentials-create=(self)",
+    ),
+    ("X-Frame-Options", "DENY"),
+    ("X-Permitted-Cross-Domain-Policies", "none"),
+    ("Cache-Control", "no-store"),
+)
+HSTS = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+PAGE_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "manifest-src": "'self'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "object-src": "'none'",
+}
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}", re.ASCII)
+FORBIDDEN_IN_LOG = re.compile(r"[^\x20-\x7e]")
+
+
+def page_policy(**directives: str) -> str:
+    """The pages' Content-Security-Policy with some directives (`frame_src="'self'"`) replaced."""
+    changed = {name.replace("_", "-"): value for name, value in directives.items()}
+    return "; ".join(f"{name} {value}" for name, value in {**PAGE_POLICY, **changed}.items())
+
+
+def nonce(environ: "WSGIEnvironment") -> str:
+    """This answer's nonce for inline scripts; made when a page first asks."""
+    if "portico.nonce" not in environ:
+        environ["portico.nonce"] = secrets.token_urlsafe(16)
+    return str(environ["portico.nonce"])
+
+
+class Porch:
+    """Wraps the app's `wsgi_app`. `proxies` are networks whose X-Forwarded-For and -Proto are believed."""
+
+    def __init__(
+        self, app: "WSGIApplication", *, base_url: str, proxies: Sequence[str], force_https: bool
+    ) -> None:
+        self.app = app
+        self.base_url = base_url
+        self.proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+        self.force_https = force_https
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        began = time.perf_counter()
+        if self.proxies:
+            self._believe_proxies(environ)
+        request_id = environ.get("HTTP_X_REQUEST_ID", "")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(16)
+        environ["portico.request_id"] = request_id
+        agent = environ.get("HTTP_USER_AGENT")
+        set_origin(
+            environ.get("REMOTE_ADDR") or None,
+            FORBIDDEN_IN_LOG.sub("?", agent)[:300] if agent else None,
+            request_id,
+        )
+
+        def respond(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
+            self._dress(environ, headers, request_id)
+            _log(environ, status, began)
+            return start_response(status, headers, exc_info)
+
+        if self.force_https and environ["wsgi.url_scheme"] != "https":
+            refused = _insecure(environ, self.base_url)
+            if refused:
+                respond(*refused)
+                return []
+        return self.app(environ, respond)
+
+    def _dress(self, environ: "WSGIEnvironment", headers: list[tuple[str, str]], request_id: str) -> None:
+        given = {name.lower() for name, _ in headers}
+        headers += [header for header in ALWAYS if header[0].lower() not in given]
+        headers.append(("X-Request-ID", request_id))
+        if "content-security-policy" not in given:
+            headers.append(("Content-Security-Policy", _policy(environ)))
+        if environ["wsgi.url_scheme"] == "https":
+            headers.append(HSTS)
+
+    def _believe_proxies(self, environ: "WSGIEnvironment") -> None:
+        """Walk X-Forwarded-For from the right while the hop is one of ours; the first stranger is the caller."""
+        if not self._is_proxy(environ.get("REMOTE_ADDR", "")):
+            return
+        scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
+        if scheme in {"http", "https"}:
+            environ["wsgi.url_scheme"] = scheme
+        for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            try:
+                environ["REMOTE_ADDR"] = str(ipaddress.ip_address(hop.strip()))
+            except ValueError:
+                return
+            if not self._is_proxy(environ["REMOTE_ADDR"]):
+                return
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.proxies)
+
+
+def _insecure(environ: "WSGIEnvironment", base_url: str) -> tuple[str, list[tuple[str, str]]] | None:
+    path = environ.get("PATH_INFO", "")
+    if path.startswith("/health"):
+        return None
+    if path.startswith("/api/") or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+        # A redirect would teach programs to send their tokens in the clear first (ASVS 4.1.2).
+        return "403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
+    target = base_url + _raw_path(environ)
+    return "308 Permanent Redirect", [("Location", target), ("Content-Length", "0")]
+
+
+def _raw_path(environ: "WSGIEnvironment") -> str:
+    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    query = environ.get("QUERY_STRING", "")
+    return quote(path, safe="/~:@!$&'()*+,;=-._") + (f"?{query}" if query else "")
+
+
+def _policy(environ: "WSGIEnvironment") -> str:
+    if environ.get("PATH_INFO", "").startswith(("/api/", "/health")):
+        return API_POLICY
+    made = environ.get("portico.nonce")
+    directives = {"script_src": f"'self' 'nonce-{made}'"} if made else {}
+    policy = page_policy(**directives)
+    return f"{policy}; upgrade-insecure-requests" if environ["wsgi.url_scheme"] == "https" else policy
+
+
+def _log(environ: Mapping[str, Any], status: str, began: float) -> None:
+    log.info(
+        "request",
+        method=environ["REQUEST_METHOD"],
+        path=FORBIDDEN_IN_LOG.sub("?", environ.get("PATH_INFO", "")),
+        route=environ.get("portico.route"),
+        status=int(status[:3]),
+        duration_ms=round((time.perf_counter() - began) * 1000, 2),
+        address=environ.get("REMOTE_ADDR"),
+        user_id=environ.get("portico.user_id"),
+        request_id=environ["portico.request_id"],
+    )

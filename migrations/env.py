@@ -1,0 +1,73 @@
+"""How migrations run: one at a time (advisory lock), each in its own transaction, never waiting long for a lock."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import text
+
+LOCK_ID = 0x506F727469636F  # "Portico"
+LOCK_TIMEOUT = "4s"
+STATEMENT_TIMEOUT = "15min"
+target = current_app.extensions["migrate"].db.metadata
+engine = current_app.extensions["migrate"].db.engine
+
+
+def number_revision(context_: Any, revision: Any, directives: list[Any]) -> None:
+    """Give the next number (0007) instead of a random id; make no file when nothing changed."""
+    del context_, revision
+    if not directives:
+        return
+    script = directives[0]
+    if getattr(context.config.cmd_opts, "autogenerate", False) and script.upgrade_ops.is_empty():
+        directives.clear()
+        return
+    numbers = [int(path.name[:4]) for path in Path(__file__).parent.glob("versions/[0-9]*.py")]
+    script.rev_id = f"{max(numbers, default=0) + 1:04d}"
+
+
+def run_offline() -> None:
+    """Print the SQL instead of running it, for review and for the migration linter."""
+    context.configure(
+        url=re.sub("^postgresql\\+psycopg2", "postgresql", str(engine.url)),
+        target_metadata=target,
+        literal_binds=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        context.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'")
+        context.run_migrations()
+
+
+def run_online() -> None:
+    """Run them, after everybody else who is just doing the same."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": LOCK_ID})
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.commit()
+        try:
+            context.configure(
+                connection=connection,
+                target_metadata=target,
+                transaction_per_migration=True,
+                process_revision_directives=number_revision,
+                compare_type=True,
+                compare_server_default=True,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})
+            connection.execute(text("RESET ALL"))
+            connection.commit()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run_online()

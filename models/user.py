@@ -1,0 +1,46 @@
+"""People with an account."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, literal_column, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Model
+from models.mixins import Identified, Timestamped
+
+
+class User(Identified, Timestamped, Model):
+    """One account; its address is unique whatever the case of its letters."""
+
+    __tablename__ = "users"
+
+    email: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str] = mapped_column(ForeignKey("roles.name", onupdate="CASCADE"), server_default="member")
+    password_hash: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    suspended_at: Mapped[datetime | None]
+    suspension_reason: Mapped[str | None]
+    last_login_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("uq_users_email", text("lower(email)"), unique=True),
+        Index("ix_users_role", "role", "id"),
+        Index("ix_users_created_at", "created_at", "id"),
+        Index(
+            "ix_users_last_login_at",
+            text("coalesce(last_login_at, '1970-01-01 00:00:00+00'::timestamptz)"),
+            "id",
+        ),
+        Index("ix_users_updated_at", "updated_at", "id"),
+        Index("ix_users_name", text("lower(name)"), "id"),
+        Index(
+            "ix_users_search",
+            literal_column("lower((name || ' '::text) || email)").label("search"),
+            postgresql_using="gin",
+            postgresql_ops={"search": "gin_trgm_ops"},
+        ),
+        CheckConstraint("is_active = (suspended_at IS NULL)", name="suspended_or_active"),
+        CheckConstraint("email <> '' AND name <> ''", name="named"),
+    )

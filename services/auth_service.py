@@ -1,0 +1,310 @@
+"""The doors of an account: register, confirm, sign in, reset, change. The answers never tell who has an account."""
+
+from flask import current_app
+from sqlalchemy import exists, select, update
+
+from models import User, db
+from models.base import now
+from models.enums import TokenPurpose
+from services import (
+    audit_service,
+    link_service,
+    mail_service,
+    password_service,
+    session_service,
+    throttle_service,
+    user_service,
+)
+from services.base_service import flush
+from services.errors import (
+    EmailNotVerified,
+    EmailTaken,
+    InvalidCredentials,
+    LinkExpired,
+    ReauthenticationRequired,
+)
+from services.principal import Principal
+from services.role_service import ADMIN
+from services.schemas.auth import (
+    ApiLoginIn,
+    ChangeEmailIn,
+    ChangePasswordIn,
+    LoginIn,
+    RegisterIn,
+    ResetPasswordIn,
+    SetupIn,
+    SignedInOut,
+    VerifyByCodeIn,
+    VerifyByLinkIn,
+)
+from services.schemas.user import UserOut
+
+
+def register(data: RegisterIn) -> None:
+    """Make an account, or tell the owner of a known address that somebody tried; the caller sees no difference.
+
+    Raises WeakPassword or RateLimited. An address that was registered and never confirmed takes the newest name and
+    password, and earlier links die. At most one mail a minute goes to an address; what comes in between changes nothing.
+    """
+    throttle_service.spend(throttle_service.REGISTER_BY_ADDRESS, throttle_service.address())
+    password_service.check_strength(data.password, email=data.email, name=data.name)
+    password_hash = password_service.hash_password(data.password)
+    if not throttle_service.allows(throttle_service.REGISTER_MAIL, data.email):
+        return
+    user = user_service.find_by_email(data.email, lock=True)
+    if user is None:
+        _register_new(data, password_hash)
+    elif user.email_verified or user.password_hash is None or not user.is_active:
+        if user.is_active:
+            mail_service.send("already_registered", to=user.email, name=user.name)
+    else:
+        user.name, user.password_hash = data.name, password_hash
+        audit_service.record("account:register", actor_id=user.id, again=True)
+        _mail_verification(user)
+
+
+def request_verification(email: str) -> None:
+    """Mail another link and code to an address that waits for confirmation; say nothing otherwise."""
+    throttle_service.spend(throttle_service.VERIFY_BY_ADDRESS, throttle_service.address())
+    allowed = throttle_service.allows(throttle_service.VERIFY_MAIL, email)
+    user = user_service.find_by_email(email)
+    if allowed and user is not None and user.is_active and not user.email_verified and user.password_hash:
+        _mail_verification(user)
+
+
+def verify_email(data: VerifyByLinkIn | VerifyByCodeIn) -> User:
+    """Confirm an address by link or by typed code. Raises LinkExpired or RateLimited."""
+    throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
+    if isinstance(data, VerifyByCodeIn):
+        row = link_service.use_code(data.email, data.code)
+    else:
+        row = link_service.use(data.token, TokenPurpose.VERIFY_EMAIL)
+    user = user_service.load(row.user_id or 0)
+    if not user.is_active:
+        raise LinkExpired
+    user.email_verified = True
+    audit_service.record("account:email:verify", actor_id=user.id)
+    return user
+
+
+def sign_in_browser(data: LoginIn) -> tuple[str, Principal]:
+    """Address and password for a browser session: its cookie's token and who it is. Raises as `_authenticate`."""
+    user = _authenticate(data.email, data.password)
+    return session_service.start_browser(user)
+
+
+def sign_in_api(data: ApiLoginIn) -> SignedInOut:
+    """Address and password for a pair of tokens. Raises as `_authenticate`."""
+    user = _authenticate(data.email, data.password)
+    pair = session_service.start_api(user, data.device_name)
+    return SignedInOut(status="signed_in", user=UserOut.model_validate(user), **pair.model_dump())
+
+
+def request_reset(email: str) -> None:
+    """Mail a link that sets a new password, if there is such an account; the caller sees no difference."""
+    throttle_service.spend(throttle_service.RESET_BY_ADDRESS, throttle_service.address())
+    allowed = throttle_service.allows(throttle_service.RESET_MAIL, email)
+    user = user_service.find_by_email(email)
+    if allowed and user is not None and user.is_active and user.password_hash is not None:
+        mail_reset(user, actor_id=None)
+
+
+def mail_reset(user: User, *, actor_id: int | None) -> None:
+    """Mail the link, to the address as it is stored; an administrator may start it for somebody."""
+    token = link_service.make_reset(user)
+    mail_service.send(
+        "reset_password", to=user.email, name=user.name, token=token, lifetime=link_service.reset_life()
+    )
+    audit_service.record("account:password:reset_request", actor_id=actor_id, target_id=user.id)
+
+
+def reset_password(data: ResetPasswordIn) -> None:
+    """Set a new password by a mailed link: every session ends, nobody is signed in. It confirms the address too.
+
+    Raises LinkExpired, WeakPassword (the link stays good) or RateLimited.
+    """
+    user = _by_link(data.token, TokenPurpose.RESET_PASSWORD, data.password)
+    audit_service.record("account:password:reset", actor_id=user.id)
+    mail_service.send("password_changed", to=user.email, name=user.name)
+
+
+def accept_invitation(data: ResetPasswordIn) -> User:
+    """Set the first password by an invitation's link. Raises as `reset_password`."""
+    user = _by_link(data.token, TokenPurpose.INVITE, data.password)
+    audit_service.record("account:invite:accept", actor_id=user.id)
+    return user
+
+
+def change_password(data: ChangePasswordIn, *, by: Principal) -> str | None:
+    """Change one's own password; every other session ends. A browser gets a new token for its cookie.
+
+    Raises ReauthenticationRequired (wrong current password), WeakPassword or RateLimited.
+    """
+    user = _confirmed(by, data.current_password, "account:password:change_refused")
+    password_service.check_strength(data.new_password, email=user.email, name=user.name, field="new_password")
+    user.password_hash = password_service.hash_password(data.new_password)
+    link_service.forget_all(user.id)
+    session_service.end_all(user.id, keep=by.session_id)
+    audit_service.record("account:password:change", actor_id=user.id)
+    mail_service.send("password_changed", to=user.email, name=user.name)
+    return session_service.renew(by)
+
+
+def request_email_change(data: ChangeEmailIn, *, by: Principal) -> None:
+    """Mail a link to the new address and a notice to the present one, which stays until the link is used.
+
+    A taken address gets a notice instead of a link; the caller sees no difference.
+    Raises ReauthenticationRequired (wrong password) or RateLimited.
+    """
+    throttle_service.spend(throttle_service.CHANGE_EMAIL, str(by.user_id))
+    user = _confirmed(by, data.current_password, "account:password:change_refused")
+    audit_service.record("account:email:change_request", actor_id=user.id, after={"email": data.email})
+    mail_service.send("email_changed_notice", to=user.email, name=user.name, new_email=data.email)
+    holder = user_service.find_by_email(data.email)
+    if holder is not None and holder.id != user.id:
+        mail_service.send("already_registered", to=holder.email, name=holder.name)
+        return
+    token = link_service.make_email_change(user, data.email)
+    mail_service.send(
+        "email_change_confirm",
+        to=data.email,
+        name=user.name,
+        token=token,
+        lifetime=link_service.verify_life(),
+    )
+
+
+def confirm_email_change(token: str) -> User:
+    """Make the new address the account's; the browser's session is not touched. Raises LinkExpired or EmailTaken."""
+    throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
+    row = link_service.use(token, TokenPurpose.CHANGE_EMAIL)
+    user = user_service.load(row.user_id or 0)
+    former, user.email, user.email_verified = user.email, row.email or user.email, True
+    flush()  # EmailTaken, when somebody else was quicker
+    link_service.forget_all(user.id)
+    audit_service.record(
+        "account:email:change", actor_id=user.id, before={"email": former}, after={"email": user.email}
+    )
+    user_service.tell_address_changed(user, former)
+    return user
+
+
+def setup_link() -> str | None:
+    """A link token that makes the first administrator; None when there is one already."""
+    return None if _has_admin() else link_service.make_setup()
+
+
+def set_up(data: SetupIn) -> tuple[str, Principal]:
+    """Make the first administrator and sign him in. Raises LinkExpired (also once there is one) or WeakPassword."""
+    link_service.use(data.token, TokenPurpose.SETUP_ADMIN)
+    if _has_admin():
+        raise LinkExpired
+    password_service.check_strength(data.password, email=data.email, name=data.name)
+    user = User(
+        email=data.email,
+        name=data.name,
+        role=ADMIN,
+        email_verified=True,
+        password_hash=password_service.hash_password(data.password),
+        last_login_at=now(),
+    )
+    db.session.add(user)
+    flush()  # the id, or EmailTaken
+    audit_service.record("account:setup", actor_id=user.id)
+    return session_service.start_browser(user)
+
+
+def _register_new(data: RegisterIn, password_hash: str) -> None:
+    user = User(email=data.email, name=data.name, password_hash=password_hash)
+    db.session.add(user)
+    try:
+        flush()  # EmailTaken, when the same address comes in twice at once: the other one's mail is on its way
+    except EmailTaken:
+        return
+    audit_service.record("account:register", actor_id=user.id)
+    _mail_verification(user)
+
+
+def _mail_verification(user: User) -> None:
+    token, code = link_service.make_verification(user)
+    mail_service.send(
+        "verify_email",
+        to=user.email,
+        name=user.name,
+        token=token,
+        code=code,
+        lifetime=link_service.verify_life(),
+        code_lifetime=link_service.CODE_LIFE,
+    )
+
+
+def _authenticate(email: str, password: str) -> User:
+    """The account that this address and password open.
+
+    Raises InvalidCredentials, the same for every reason; EmailNotVerified only when the password is right; RateLimited
+    after ten tries in five minutes on an account or from an address, whether or not the account exists.
+    """
+    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, email)
+    throttle_service.spend(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
+    user = user_service.find_by_email(email)
+    matches = password_service.verify(password, user.password_hash if user else None)
+    if user is None or not matches or not user.is_active:
+        audit_service.record(
+            "account:login:failure",
+            actor_id=None,
+            target_id=user.id if user else None,
+            known=user is not None,
+        )
+        raise InvalidCredentials
+    throttle_service.refund(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
+    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, email)
+    if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
+        raise EmailNotVerified(details={"reason": "email_not_verified"})
+    if password_service.needs_rehash(user.password_hash or ""):
+        user.password_hash = password_service.hash_password(password)
+    _note_login(user)
+    return user
+
+
+def _note_login(user: User) -> None:
+    # A sign-in is no change of the account: updated_at stays. Suspended in this very moment: the row does not match.
+    moment = now()
+    noted = db.session.scalar(
+        update(User)
+        .where(User.id == user.id, User.is_active)
+        .values(last_login_at=moment, updated_at=User.updated_at)
+        .returning(User.last_login_at)
+    )
+    if noted is None:
+        raise InvalidCredentials
+    user.last_login_at = noted
+    audit_service.record("account:login:success", actor_id=user.id)
+
+
+def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
+    throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
+    row = link_service.use(token, purpose)
+    user = user_service.load(row.user_id or 0)
+    password_service.check_strength(password, email=user.email, name=user.name)
+    user.password_hash = password_service.hash_password(password)
+    user.email_verified = True
+    link_service.forget_all(user.id)
+    session_service.end_all(user.id)
+    return user
+
+
+def _confirmed(by: Principal, password: str, refusal: str) -> User:
+    """The acting user, locked, after he has shown his password. Counts tries like a sign-in does."""
+    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
+    user = user_service.load(by.user_id)
+    if not password_service.verify(password, user.password_hash):
+        audit_service.record(refusal, actor_id=user.id)
+        raise ReauthenticationRequired(
+            "The current password is wrong.", details={"field": "current_password"}
+        )
+    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
+    return user
+
+
+def _has_admin() -> bool:
+    return bool(db.session.scalar(select(exists().where(User.role == ADMIN, User.is_active))))

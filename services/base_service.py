@@ -1,0 +1,98 @@
+"""Verbs that every service shares: the unit of work, what happens after it, and broken constraints told as facts."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from models import db
+from services.errors import Conflict, DomainError, NotFound
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_by_constraint: dict[str, type[DomainError]] = {}
+
+
+def constraint_means(name: str, error: type[DomainError]) -> None:
+    """Say which domain error a broken constraint is: recognised by its name, never by text."""
+    _by_constraint[name] = error
+
+
+@contextmanager
+def unit_of_work() -> Iterator[None]:
+    """Commit if the block returns, roll back if it raises, then run what `after_commit` collected.
+
+    The only place that commits (ADR-003). A DomainError with `keep_changes` is committed first and raised then.
+    """
+    try:
+        yield
+        db.session.commit()
+    except DomainError as error:
+        if not error.keep_changes:
+            _roll_back()
+            raise
+        db.session.commit()
+        _run_after_commit()
+        raise
+    except IntegrityError as error:
+        _roll_back()
+        raise broken_constraint(error) from error
+    except BaseException:
+        _roll_back()
+        raise
+    _run_after_commit()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Only read: on an AUTOCOMMIT connection, so that no BEGIN and no ROLLBACK travel to the server."""
+    db.session.info["reading"] = True
+    try:
+        yield
+    finally:
+        db.session.info.pop("reading", None)
+
+
+def after_commit(job: Callable[[], None]) -> None:
+    """Run `job` once the unit of work is committed; never if it is rolled back. It must not raise."""
+    db.session.info.setdefault("after_commit", []).append(job)
+
+
+def broken_constraint(error: IntegrityError) -> DomainError:
+    """The domain error a broken constraint stands for; a plain Conflict when nobody said."""
+    name = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
+    known = _by_constraint.get(name)
+    if known is None:
+        log.warning("constraint_without_meaning", constraint=name)
+    return (known or Conflict)()
+
+
+def flush() -> None:
+    """Send what is pending now, to learn an id or a conflict while there is still something to decide."""
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        raise broken_constraint(error) from error
+
+
+def found(row: T | None) -> T:
+    """The row, or NotFound: also for what exists but is not the caller's."""
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _roll_back() -> None:
+    db.session.rollback()
+    db.session.info.pop("after_commit", None)
+
+
+def _run_after_commit() -> None:
+    jobs = db.session.info.pop("after_commit", [])
+    for job in jobs:
+        job()

@@ -1,0 +1,153 @@
+"""One-time links and typed codes: made, looked at, and used once; a newer one replaces the older ones."""
+
+from datetime import timedelta
+
+from flask import current_app
+from sqlalchemy import Select, delete, func, select
+
+from models import OneTimeToken, User, db
+from models.base import now
+from models.enums import TokenPurpose
+from services import token_service
+from services.errors import LinkExpired
+
+CODE_LIFE = timedelta(minutes=10)
+CODE_TRIES = 5
+SETUP_LIFE = timedelta(minutes=30)
+
+
+def make_verification(user: User) -> tuple[str, str]:
+    """A link token and a code that confirm the account's address."""
+    code = token_service.new_code()
+    return _make(TokenPurpose.VERIFY_EMAIL, user, user.email, verify_life(), code=code), code
+
+
+def verify_life() -> timedelta:
+    """How long a link that confirms an address is good."""
+    return timedelta(hours=current_app.config["VERIFY_LINK_HOURS"])
+
+
+def make_email_change(user: User, email: str) -> str:
+    """A link token that makes `email` the account's address."""
+    return _make(TokenPurpose.CHANGE_EMAIL, user, email, verify_life())
+
+
+def make_reset(user: User) -> str:
+    """A link token that sets a new password."""
+    return _make(TokenPurpose.RESET_PASSWORD, user, user.email, reset_life())
+
+
+def reset_life() -> timedelta:
+    """How long a reset link is good."""
+    return timedelta(minutes=current_app.config["RESET_LINK_MINUTES"])
+
+
+def make_invitation(user: User) -> str:
+    """A link token that sets the first password."""
+    return _make(TokenPurpose.INVITE, user, user.email, invite_life())
+
+
+def invite_life() -> timedelta:
+    """How long an invitation is good."""
+    return timedelta(hours=current_app.config["INVITE_LINK_HOURS"])
+
+
+def make_setup() -> str:
+    """A link token that makes the first administrator; the former ones die."""
+    db.session.execute(delete(OneTimeToken).where(OneTimeToken.purpose == TokenPurpose.SETUP_ADMIN))
+    return _add(TokenPurpose.SETUP_ADMIN, None, None, SETUP_LIFE)
+
+
+def look(token: str, purpose: TokenPurpose) -> OneTimeToken:
+    """The link's row, unchanged: opening a link is not using it. Raises LinkExpired."""
+    row = db.session.scalar(_live(token, purpose))
+    if row is None:
+        raise LinkExpired
+    return row
+
+
+def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
+    """Use the link up; of two at once one wins. Raises LinkExpired, also for accounts that are suspended."""
+    row = db.session.scalar(_live(token, purpose).with_for_update(of=OneTimeToken))
+    if row is None:
+        raise LinkExpired
+    db.session.delete(row)
+    db.session.flush()  # the row is gone for whoever waited for it
+    return row
+
+
+def use_code(email: str, code: str) -> OneTimeToken:
+    """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises LinkExpired."""
+    row = db.session.scalar(
+        select(OneTimeToken)
+        .where(
+            OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
+            func.lower(OneTimeToken.email) == func.lower(email),
+            OneTimeToken.code_expires_at > now(),
+            OneTimeToken.attempts < CODE_TRIES,
+        )
+        .order_by(OneTimeToken.id.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    digest = token_service.code_digest("".join(filter(str.isdigit, code)), email)
+    if row is None:
+        raise LinkExpired
+    if row.code_hash is None or not token_service.same(row.code_hash, digest):
+        row.attempts += 1
+        raise LinkExpired  # which keeps the counted try
+    db.session.delete(row)
+    db.session.flush()  # as in `use`
+    return row
+
+
+def forget_all(user_id: int) -> None:
+    """Make every link of an account worthless."""
+    db.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))
+
+
+def purge() -> int:
+    """Delete links that are too old; returns how many."""
+    return len(
+        db.session.scalars(
+            delete(OneTimeToken).where(OneTimeToken.expires_at <= now()).returning(OneTimeToken.id)
+        ).all()
+    )
+
+
+def _live(token: str, purpose: TokenPurpose) -> Select[tuple[OneTimeToken]]:
+    return (
+        select(OneTimeToken)
+        .outerjoin(User, User.id == OneTimeToken.user_id)
+        .where(
+            OneTimeToken.token_hash == token_service.digest(token),
+            OneTimeToken.purpose == purpose,
+            OneTimeToken.expires_at > now(),
+            (OneTimeToken.user_id.is_(None)) | User.is_active,
+        )
+    )
+
+
+def _make(purpose: TokenPurpose, user: User, email: str, life: timedelta, *, code: str | None = None) -> str:
+    db.session.execute(
+        delete(OneTimeToken).where(OneTimeToken.user_id == user.id, OneTimeToken.purpose == purpose)
+    )
+    return _add(purpose, user.id, email, life, code=code)
+
+
+def _add(
+    purpose: TokenPurpose, user_id: int | None, email: str | None, life: timedelta, *, code: str | None = None
+) -> str:
+    token = token_service.new_token()
+    db.session.add(
+        OneTimeToken(
+            purpose=purpose,
+            user_id=user_id,
+            email=email,
+            token_hash=token_service.digest(token),
+            code_hash=token_service.code_digest(code, email or "") if code else None,
+            code_expires_at=now() + CODE_LIFE if code else None,
+            expires_at=now() + life,
+        )
+    )
+    return token

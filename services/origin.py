@@ -1,0 +1,26 @@
+"""Where a call comes from: set by the HTTP room for each request, empty for commands and jobs."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Address (text form), user agent and request id of a call; None where there is none."""
+
+    address: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+
+_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())
+
+
+def origin() -> Origin:
+    """The origin of the call in progress."""
+    return _origin.get()
+
+
+def set_origin(address: str | None, user_agent: str | None, request_id: str | None) -> None:
+    """Say where the call that begins comes from."""
+    _origin.set(Origin(address, user_agent, request_id))

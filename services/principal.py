@@ -1,0 +1,23 @@
+"""The acting user, as one row of the session check tells."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts, through which session. Rights are read anew at each request, so changes count at once."""
+
+    user_id: int
+    session_id: UUID
+    email: str
+    name: str
+    role: str
+    permissions: frozenset[str]
+    kind: str
+    authenticated_at: datetime
+
+    def can(self, permission: str) -> bool:
+        """Whether the role holds this permission code."""
+        return permission in self.permissions

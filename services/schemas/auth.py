@@ -1,0 +1,105 @@
+"""What the doors of the accounts take and give."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from services.schemas.base import Email, In, Line, Name, Opaque, Out, Password
+from services.schemas.user import UserOut
+
+#: Six digits as typed; blanks between them don't matter.
+TypedCode = Annotated[str, StringConstraints(pattern=r"^\s*[0-9]{3}[ -]?[0-9]{3}\s*$", max_length=20)]
+
+
+class RegisterIn(In):
+    """A new account."""
+
+    email: Email = Field(title="E-mail address")
+    name: Name = Field(title="Name")
+    password: Password = Field(title="Password")
+
+
+class LoginIn(In):
+    """Address and password."""
+
+    email: Email = Field(title="E-mail address")
+    password: Password = Field(title="Password")
+
+
+class ApiLoginIn(LoginIn):
+    """Address and password of an API caller."""
+
+    device_name: Annotated[Line | None, Field(max_length=100)] = Field(None, title="Device")
+    """How the session is called in the list of devices."""
+
+
+class TokenPairOut(Out):
+    """An access token with its refresh token."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    """Seconds the access token lives."""
+
+
+class SignedInOut(TokenPairOut):
+    """A finished sign-in."""
+
+    status: Literal["signed_in"]
+    user: UserOut
+
+
+class RefreshIn(In):
+    """The latest refresh token."""
+
+    refresh_token: Opaque = Field(title="Refresh token")
+
+
+class EmailIn(In):
+    """An address."""
+
+    email: Email = Field(title="E-mail address")
+
+
+class VerifyByLinkIn(In):
+    """The token of a mailed link."""
+
+    token: Opaque = Field(title="Token")
+
+
+class VerifyByCodeIn(In):
+    """The code of a mail, with the address it went to."""
+
+    email: Email = Field(title="E-mail address")
+    code: TypedCode = Field(title="Code")
+
+
+class ResetPasswordIn(In):
+    """The token of a mailed link and a new password."""
+
+    token: Opaque = Field(title="Token")
+    password: Password = Field(title="New password")
+
+
+class SetupIn(In):
+    """The first administrator."""
+
+    token: Opaque = Field(title="Token")
+    email: Email = Field(title="E-mail address")
+    name: Name = Field(title="Name")
+    password: Password = Field(title="Password")
+
+
+class ChangePasswordIn(In):
+    """The present password and a new one."""
+
+    current_password: Password = Field(title="Current password")
+    new_password: Password = Field(title="New password")
+
+
+class ChangeEmailIn(In):
+    """A new address, and the present password."""
+
+    email: Email = Field(title="New e-mail address")
+    current_password: Password = Field(title="Current password")

@@ -1,0 +1,304 @@
+"""Sessions: one row a signed-in device, checked at each request in one statement, ended by deleting the row."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import Row, Select, bindparam, delete, func, literal, select, update
+
+from models import RefreshToken, Role, User, UserSession, db
+from models.base import now
+from models.enums import SessionKind
+from services import audit_service, mail_service, throttle_service, token_service
+from services.base_service import found
+from services.device import device_name
+from services.errors import InvalidToken, TokenReused
+from services.origin import origin
+from services.principal import Principal
+from services.schemas.auth import TokenPairOut
+from services.token_service import AccessClaims
+
+API_ABSOLUTE = timedelta(days=30)
+REFRESH_IDLE = timedelta(days=14)
+REUSE_GRACE = timedelta(seconds=10)
+TOUCH_EVERY = timedelta(seconds=60)
+MOST_SESSIONS = 20
+
+
+def _select_principal() -> Select[Any]:
+    return (
+        select(
+            UserSession.user_id,
+            UserSession.id.label("session_id"),
+            User.email,
+            User.name,
+            User.role,
+            Role.permissions,
+            UserSession.kind,
+            UserSession.authenticated_at,
+            UserSession.last_seen_at,
+        )
+        .join(User, User.id == UserSession.user_id)
+        .join(Role, Role.name == User.role)
+        .where(User.is_active, UserSession.expires_at > bindparam("now"))
+    )
+
+
+_BY_ID = _select_principal().where(
+    UserSession.id == bindparam("session_id"),
+    UserSession.user_id == bindparam("user_id"),
+    UserSession.kind == SessionKind.API,
+)
+_BY_TOKEN = _select_principal().where(
+    UserSession.token_hash == bindparam("token_hash"), UserSession.last_seen_at > bindparam("idle_since")
+)
+
+
+def find_api(claims: AccessClaims) -> Principal | None:
+    """Who calls with this access token, or None when its session is over or its user suspended. One statement."""
+    row = db.session.execute(
+        _BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()}
+    ).first()
+    return _principal(row) if row else None
+
+
+def find_browser(token: str) -> Principal | None:
+    """Who this cookie's token stands for, or None when its session is over or was idle too long. One statement."""
+    moment = now()
+    idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
+    row = db.session.execute(
+        _BY_TOKEN, {"token_hash": token_service.digest(token), "now": moment, "idle_since": moment - idle}
+    ).first()
+    return _principal(row) if row else None
+
+
+def start_browser(user: User) -> tuple[str, Principal]:
+    """A new browser session: the token for its cookie, and who it is."""
+    token = token_service.new_token()
+    session = _start(
+        user,
+        kind=SessionKind.BROWSER,
+        token_hash=token_service.digest(token),
+        lifetime=timedelta(hours=current_app.config["SESSION_ABSOLUTE_HOURS"]),
+    )
+    return token, _of(user, session)
+
+
+def start_api(user: User, name: str | None) -> TokenPairOut:
+    """A new API session with its first pair of tokens."""
+    session = _start(user, kind=SessionKind.API, name=name, lifetime=API_ABSOLUTE)
+    token = token_service.new_token()
+    _add_refresh_token(session.id, token, session.expires_at)
+    return _pair(user.id, session.id, token)
+
+
+def refresh(token: str) -> TokenPairOut:
+    """Exchange a refresh token for the next pair.
+
+    The same token again within ten seconds gives the same successor (the answer was lost); later it is a copy in other
+    hands: the session ends, its owner is told. Raises InvalidToken or TokenReused. Concurrent calls queue on the row.
+    """
+    row = db.session.execute(
+        select(RefreshToken, UserSession.user_id, UserSession.expires_at)
+        .join(UserSession, UserSession.id == RefreshToken.session_id)
+        .join(User, User.id == UserSession.user_id)
+        .where(RefreshToken.token_hash == token_service.digest(token), User.is_active)
+        .with_for_update(of=RefreshToken)
+    ).first()
+    moment = now()
+    if row is None or row.expires_at <= moment or row.RefreshToken.expires_at <= moment:
+        throttle_service.spend(throttle_service.REFRESH_BY_ADDRESS, throttle_service.address())
+        raise InvalidToken
+    presented: RefreshToken = row.RefreshToken
+    throttle_service.spend(throttle_service.REFRESH_BY_SESSION, str(presented.session_id))
+    following = token_service.successor(token)
+    if presented.used_at is None:
+        presented.used_at = moment
+        _add_refresh_token(presented.session_id, following, row.expires_at)
+        _touch(presented.session_id, moment)
+    elif moment - presented.used_at > REUSE_GRACE:
+        _end_reused(presented.session_id, row.user_id)
+        raise TokenReused
+    return _pair(row.user_id, presented.session_id, following)
+
+
+def list_of(user_id: int, *, current: UUID | None) -> list[Row[Any]]:
+    """The live sessions of an account, the latest used first; at most twenty by design."""
+    return list(
+        db.session.execute(
+            select(
+                UserSession.id,
+                UserSession.kind,
+                UserSession.device_name,
+                UserSession.user_agent,
+                UserSession.ip,
+                UserSession.created_at,
+                UserSession.last_seen_at,
+                (UserSession.id == current if current else literal(value=False)).label("current"),
+            )
+            .where(UserSession.user_id == user_id, _alive())
+            .order_by(UserSession.last_seen_at.desc(), UserSession.id)
+        ).all()
+    )
+
+
+def end(session_id: UUID, *, user_id: int, by: Principal) -> None:
+    """End one session of an account. Raises NotFound when there is none such, or it is somebody else's."""
+    found(
+        db.session.scalar(
+            delete(UserSession)
+            .where(UserSession.id == session_id, UserSession.user_id == user_id)
+            .returning(UserSession.id)
+        )
+    )
+    audit_service.record(
+        "account:session:end", actor_id=by.user_id, target_id=user_id, session=str(session_id)[:8]
+    )
+
+
+def end_others(user_id: int, *, keep: UUID | None, by: Principal) -> int:
+    """End every session of an account but `keep`; returns how many."""
+    ended = end_all(user_id, keep=keep)
+    audit_service.record("account:session:end_others", actor_id=by.user_id, target_id=user_id, ended=ended)
+    return ended
+
+
+def end_all(user_id: int, *, keep: UUID | None = None) -> int:
+    """End sessions without a word in the audit log: part of something that has its own event."""
+    statement = delete(UserSession).where(UserSession.user_id == user_id)
+    if keep is not None:
+        statement = statement.where(UserSession.id != keep)
+    return len(db.session.scalars(statement.returning(UserSession.id)).all())
+
+
+def log_out(by: Principal) -> None:
+    """End the session in use; its tokens and its cookie are worth nothing from now on."""
+    db.session.execute(delete(UserSession).where(UserSession.id == by.session_id))
+    audit_service.record("account:logout", actor_id=by.user_id)
+
+
+def renew(by: Principal) -> str | None:
+    """The same session, after its holder has shown again who he is: a browser gets a new token for its cookie."""
+    token = token_service.new_token() if by.kind == SessionKind.BROWSER else None
+    changes: dict[str, Any] = {"authenticated_at": now()}
+    if token is not None:
+        changes["token_hash"] = token_service.digest(token)
+    db.session.execute(update(UserSession).where(UserSession.id == by.session_id).values(changes))
+    return token
+
+
+def purge() -> int:
+    """Delete sessions that are over; returns how many."""
+    return len(db.session.scalars(delete(UserSession).where(~_alive()).returning(UserSession.id)).all())
+
+
+def _alive() -> Any:
+    idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
+    used_lately = (UserSession.kind == SessionKind.API) | (UserSession.last_seen_at > now() - idle)
+    return (UserSession.expires_at > now()) & used_lately
+
+
+def _start(
+    user: User,
+    *,
+    kind: SessionKind,
+    lifetime: timedelta,
+    token_hash: bytes | None = None,
+    name: str | None = None,
+) -> UserSession:
+    source, moment = origin(), now()
+    session = UserSession(
+        user_id=user.id,
+        kind=kind,
+        token_hash=token_hash,
+        device_name=name or device_name(source.user_agent),
+        user_agent=source.user_agent,
+        ip=source.address,
+        created_at=moment,
+        last_seen_at=moment,
+        authenticated_at=moment,
+        expires_at=moment + lifetime,
+    )
+    db.session.add(session)
+    db.session.flush()  # the id goes into the access token
+    _end_surplus(user.id)
+    return session
+
+
+def _end_surplus(user_id: int) -> None:
+    """The twenty-first session ends the one that was used least lately."""
+    surplus = (
+        select(UserSession.id)
+        .where(UserSession.user_id == user_id)
+        .order_by(UserSession.last_seen_at.desc(), UserSession.id)
+        .offset(MOST_SESSIONS)
+    )
+    db.session.execute(delete(UserSession).where(UserSession.id.in_(surplus)))
+
+
+def _of(user: User, session: UserSession) -> Principal:
+    permissions = db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or []
+    return Principal(
+        user_id=user.id,
+        session_id=session.id,
+        email=user.email,
+        name=user.name,
+        role=user.role,
+        permissions=frozenset(permissions),
+        kind=session.kind,
+        authenticated_at=session.authenticated_at,
+    )
+
+
+def _principal(row: Row[Any]) -> Principal:
+    moment = now()
+    if moment - row.last_seen_at > TOUCH_EVERY:
+        _touch(row.session_id, moment)
+    return Principal(
+        user_id=row.user_id,
+        session_id=row.session_id,
+        email=row.email,
+        name=row.name,
+        role=row.role,
+        permissions=frozenset(row.permissions),
+        kind=row.kind,
+        authenticated_at=row.authenticated_at,
+    )
+
+
+def _touch(session_id: UUID, moment: datetime) -> None:
+    """Note the last use: at most once a minute, a statement of its own even while only reading."""
+    db.session.execute(
+        update(UserSession)
+        .where(UserSession.id == session_id)
+        .values(last_seen_at=func.greatest(UserSession.last_seen_at, moment), ip=origin().address)
+    )
+
+
+def _add_refresh_token(session_id: UUID, token: str, session_expires_at: datetime) -> None:
+    db.session.add(
+        RefreshToken(
+            session_id=session_id,
+            token_hash=token_service.digest(token),
+            expires_at=min(now() + REFRESH_IDLE, session_expires_at),
+        )
+    )
+
+
+def _pair(user_id: int, session_id: UUID, refresh_token: str) -> TokenPairOut:
+    return TokenPairOut(
+        access_token=token_service.make_access_token(user_id, session_id),
+        refresh_token=refresh_token,
+        token_type="Bearer",  # noqa: S106 - the scheme's name
+        expires_in=token_service.ACCESS_TOKEN_SECONDS,
+    )
+
+
+def _end_reused(session_id: UUID, user_id: int) -> None:
+    session = db.session.scalar(
+        delete(UserSession).where(UserSession.id == session_id).returning(UserSession.device_name)
+    )
+    user = db.session.execute(select(User.email, User.name).where(User.id == user_id)).one()
+    audit_service.record("account:token:reuse", actor_id=None, target_id=user_id, device=session)
+    mail_service.send("refresh_token_reused", to=user.email, name=user.name, device_name=session)

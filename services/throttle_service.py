@@ -1,0 +1,132 @@
+"""Limits on what can be abused: guesses, mails, registrations (ASVS 2.4.1, 6.3.1; docs/security).
+
+Counters live in PostgreSQL, or in Redis when RATELIMIT_STORAGE_URI says so. With Redis away each process counts for
+itself: stricter or laxer for a while, never unlimited.
+"""
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from flask import Flask, current_app
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from redis.exceptions import RedisError
+from sqlalchemy import create_engine
+
+from services.errors import RateLimited
+from services.origin import origin
+from services.rate_limit_storage import PostgresStorage
+
+log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
+
+LOGIN_BY_ACCOUNT = RateLimitItemPerMinute(10, 5, namespace="login-account")
+LOGIN_BY_ADDRESS = RateLimitItemPerMinute(10, 5, namespace="login-address")
+REGISTER_BY_ADDRESS = RateLimitItemPerHour(20, namespace="register-address")
+REGISTER_MAIL = RateLimitItemPerMinute(1, namespace="register-mail")
+VERIFY_MAIL = RateLimitItemPerHour(3, 6, namespace="verify-mail")
+VERIFY_BY_ADDRESS = RateLimitItemPerMinute(10, 5, namespace="verify-address")
+RESET_MAIL = RateLimitItemPerDay(5, namespace="reset-mail")
+RESET_BY_ADDRESS = RateLimitItemPerHour(20, namespace="reset-address")
+LINK_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="link-address")
+PASSWORD_CHECK = RateLimitItemPerMinute(10, 5, namespace="login-account")
+CHANGE_EMAIL = RateLimitItemPerMinute(5, 5, namespace="change-email")
+REFRESH_BY_SESSION = RateLimitItemPerMinute(150, 5, namespace="refresh-session")
+REFRESH_BY_ADDRESS = RateLimitItemPerMinute(600, 5, namespace="refresh-address")
+
+
+class Counters:
+    """The chosen storage, and a local one for the time it is away."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.fallback = MemoryStorage()
+
+    def call(self, act: Callable[[Any], Result]) -> Result:
+        """Run `act` on the storage; on the local one when Redis does not answer."""
+        try:
+            return act(self.storage)
+        except RedisError as error:
+            log.warning("counters_away", reason=type(error).__name__)
+            return act(self.fallback)
+
+
+def init_app(app: Flask) -> None:
+    """Choose the storage: RATELIMIT_STORAGE_URI, else REDIS_URL, else PostgreSQL on two connections of its own."""
+    uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
+    if uri.startswith("redis"):
+        storage = storage_from_string(uri, socket_timeout=0.25, socket_connect_timeout=0.25)
+    else:
+        engine = create_engine(
+            app.config["SQLALCHEMY_DATABASE_URI"],
+            isolation_level="AUTOCOMMIT",
+            **{**app.config["SQLALCHEMY_ENGINE_OPTIONS"], "pool_size": 2, "max_overflow": 2},
+        )
+        app.extensions["counter_engine"] = engine
+        storage = PostgresStorage(engine)
+    app.extensions["counters"] = Counters(storage)
+
+
+def spend(limit: RateLimitItem, who: str) -> None:
+    """Count one more; raise RateLimited, with the seconds to wait, once it is more than the limit allows."""
+    if not current_app.config["RATELIMIT_ENABLED"]:
+        return
+    key, counters = _key(limit, who), _counters()
+    if counters.call(lambda storage: storage.incr(key, limit.get_expiry())) > limit.amount:
+        expiry = counters.call(lambda storage: storage.get_expiry(key))
+        raise RateLimited(retry_after_seconds=max(1, round(expiry - time.time())))
+
+
+def allows(limit: RateLimitItem, who: str) -> bool:
+    """Count one more and tell whether it was within the limit: where the answer must not show it."""
+    try:
+        spend(limit, who)
+    except RateLimited:
+        return False
+    return True
+
+
+def refund(limit: RateLimitItem, who: str) -> None:
+    """Take one back: it was no failure after all."""
+    if current_app.config["RATELIMIT_ENABLED"]:
+        _counters().call(lambda storage: storage.incr(_key(limit, who), limit.get_expiry(), amount=-1))
+
+
+def forget(limit: RateLimitItem, who: str) -> None:
+    """Start anew for this one: it has shown who it is."""
+    if current_app.config["RATELIMIT_ENABLED"]:
+        _counters().call(lambda storage: storage.clear(_key(limit, who)))
+
+
+def add(limit: RateLimitItem, who: str, amount: int) -> int:
+    """Add `amount` and return the count of everybody together: for budgets that are settled now and then."""
+    return _counters().call(lambda storage: storage.incr(_key(limit, who), limit.get_expiry(), amount=amount))
+
+
+def address() -> str:
+    """The caller's address as it is limited: IPv6 by /64, since a household has that many."""
+    text = origin().address
+    if text is None:
+        return "none"
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return text
+
+
+def _counters() -> Counters:
+    counters: Counters = current_app.extensions["counters"]
+    return counters
+
+
+def _key(limit: RateLimitItem, who: str) -> str:
+    # Addresses are personal data: the table holds digests.
+    digest = hashlib.blake2b(who.strip().lower().encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return f"{limit.namespace}/{limit.amount}/{limit.get_expiry()}/{digest}"

@@ -1,0 +1,136 @@
+"""Access tokens (JWT), and the opaque tokens of sessions, refreshes and mailed links.
+
+Opaque tokens are 256 random bits; the database keeps their SHA-256 alone (ASVS 6.5.2, 9.1.1, 11.5.1).
+"""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import jwt
+from flask import current_app
+
+from models.base import now
+from services.errors import InvalidToken, TokenExpired
+
+ACCESS_TOKEN_SECONDS = 600
+LEEWAY_SECONDS = 30
+TYPE = "at+jwt"
+REQUIRED_CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"]
+CACHE_SIZE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClaims:
+    """What an access token says: whose it is, of which session, until when (seconds since 1970)."""
+
+    user_id: int
+    session_id: UUID
+    expires: float
+
+
+_verified: dict[tuple[str, str], AccessClaims] = {}
+_verified_lock = threading.Lock()
+
+
+def make_access_token(user_id: int, session_id: UUID) -> str:
+    """A signed token (RFC 9068) that lives ten minutes and dies with its session."""
+    moment = now()
+    claims = {
+        "iss": current_app.config["BASE_URL"],
+        "aud": _audience(),
+        "sub": str(user_id),
+        "sid": str(session_id),
+        "jti": uuid4().hex,
+        "iat": moment,
+        "nbf": moment,
+        "exp": moment + timedelta(seconds=ACCESS_TOKEN_SECONDS),
+    }
+    return jwt.encode(claims, current_app.config["JWT_SECRET_KEY"], algorithm="HS256", headers={"typ": TYPE})
+
+
+def read_access_token(token: str) -> AccessClaims:
+    """The claims of a good token. Raises TokenExpired or InvalidToken.
+
+    A signature once verified is remembered in a bounded cache; expiry is checked each time, and so is the session, by
+    the caller.
+    """
+    key = (current_app.config["JWT_SECRET_KEY"], token)
+    claims = _verified.get(key)
+    if claims is None:
+        claims = _verify(token)
+        with _verified_lock:
+            if len(_verified) >= CACHE_SIZE:
+                _verified.clear()
+            _verified[key] = claims
+    if now().timestamp() >= claims.expires + LEEWAY_SECONDS:
+        raise TokenExpired
+    return claims
+
+
+def new_token() -> str:
+    """An opaque token: 256 random bits, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(token: str) -> bytes:
+    """What the database keeps of an opaque token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def new_code() -> str:
+    """Six digits to type, good for minutes and a handful of tries."""
+    return f"{secrets.randbelow(10**6):06}"
+
+
+def code_digest(code: str, email: str) -> bytes:
+    """What the database keeps of a typed code: keyed, since six digits are quickly tried out (ASVS 6.5.2)."""
+    return _keyed("typed-code", f"{email.lower()}\n{code}")
+
+
+def same(kept: bytes, presented: bytes) -> bool:
+    """Compare digests in constant time."""
+    return hmac.compare_digest(kept, presented)
+
+
+def successor(refresh_token: str) -> str:
+    """The refresh token that follows this one: derived, so a repeated call gets the same without our storing it."""
+    return urlsafe(_keyed("refresh-token", refresh_token))
+
+
+def urlsafe(data: bytes) -> str:
+    """Bytes as URL-safe text."""
+    return jwt.utils.base64url_encode(data).decode()
+
+
+def _keyed(purpose: str, text: str) -> bytes:
+    key = current_app.config["SECRET_KEY"].encode()
+    return hmac.digest(key, f"{purpose}\n{text}".encode(), "sha256")
+
+
+def _audience() -> str:
+    return f"{current_app.config['BASE_URL']}/api"
+
+
+def _verify(token: str) -> AccessClaims:
+    try:
+        if jwt.get_unverified_header(token) != {"alg": "HS256", "typ": TYPE}:
+            raise InvalidToken  # no kid, jku, jwk, crit: we never write them, so we never follow them
+        claims = jwt.decode(
+            token,
+            current_app.config["JWT_SECRET_KEY"],
+            algorithms=["HS256"],
+            audience=_audience(),
+            issuer=current_app.config["BASE_URL"],
+            leeway=LEEWAY_SECONDS,
+            options={"require": REQUIRED_CLAIMS, "strict_aud": True},
+        )
+        return AccessClaims(int(claims["sub"]), UUID(claims["sid"]), float(claims["exp"]))
+    except jwt.ExpiredSignatureError:
+        raise TokenExpired from None
+    except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise InvalidToken from None

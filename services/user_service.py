@@ -1,0 +1,279 @@
+"""Accounts: listed, read, made, changed, suspended and deleted."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select
+
+from models import User, db
+from models.base import now
+from services import (
+    audit_service,
+    link_service,
+    mail_service,
+    password_service,
+    role_service,
+    session_service,
+)
+from services.audit_service import cell
+from services.base_service import constraint_means, flush, found
+from services.errors import Conflict, EmailTaken, Forbidden, NotFound, PreconditionFailed
+from services.paging import Listing, page_of
+from services.permissions import USERS_READ, USERS_WRITE
+from services.principal import Principal
+from services.schemas.base import etag_of
+from services.schemas.user import UserCreateIn, UserOut, UserQuery, UserReplaceIn, UserUpdateIn
+
+constraint_means("uq_users_email", EmailTaken)
+
+COLUMNS = (
+    User.id,
+    User.email,
+    User.name,
+    User.role,
+    User.is_active,
+    User.email_verified,
+    User.created_at,
+    User.updated_at,
+    User.last_login_at,
+)
+_GET = select(*COLUMNS).where(User.id == bindparam("user_id"))
+# Accounts that never signed in sort before all others; the index has the same expression.
+_LAST_LOGIN = func.coalesce(User.last_login_at, literal_column("'1970-01-01 00:00:00+00'::timestamptz"))
+SORTS: Mapping[str, ColumnElement[Any]] = {
+    "created_at": User.created_at.expression,
+    "email": func.lower(User.email),
+    "id": User.id.expression,
+    "last_login_at": _LAST_LOGIN,
+    "name": func.lower(User.name),
+    "role": User.role.expression,
+    "updated_at": User.updated_at.expression,
+}
+CSV_COLUMNS = tuple(UserOut.model_fields)
+CSV_ROWS = 100_000
+NO_REASON = "No reason was given."
+
+
+def page(query: UserQuery) -> Listing:
+    """The accounts that match, in the order asked for."""
+    return page_of(_select(query), query, sorts=SORTS, key=User.id.expression)
+
+
+def as_csv(query: UserQuery) -> str:
+    """The accounts that match as CSV, at most 100,000; cells a spreadsheet would run are defused."""
+    rows = db.session.execute(_select(query).order_by(User.id).limit(CSV_ROWS)).all()
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def get(user_id: int, *, by: Principal) -> Row[Any]:
+    """One account: one's own, or any with `users:read`. Raises NotFound."""
+    if user_id != by.user_id and not by.can(USERS_READ):
+        raise NotFound
+    return found(db.session.execute(_GET, {"user_id": user_id}).first())
+
+
+def find_by_email(email: str, *, lock: bool = False) -> User | None:
+    """The account with this address, whatever the case of its letters; `lock` keeps others from changing it."""
+    statement = select(User).where(func.lower(User.email) == func.lower(email))
+    return db.session.scalar(statement.with_for_update() if lock else statement)
+
+
+def load(user_id: int) -> User:
+    """The account itself, locked, to change it. Raises NotFound."""
+    return found(db.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+
+
+def create(data: UserCreateIn, *, by: Principal | None) -> User:
+    """Make an account: with a password it is ready at once, without one an invitation is mailed.
+
+    Raises EmailTaken, Invalid (unknown role) or WeakPassword. `by` is None for the command line.
+    """
+    role_service.check_exists(data.role)
+    if data.password is not None:
+        password_service.check_strength(data.password, email=data.email, name=data.name)
+    user = User(
+        email=data.email,
+        name=data.name,
+        role=data.role,
+        email_verified=data.password is not None,
+        password_hash=password_service.hash_password(data.password) if data.password is not None else None,
+    )
+    db.session.add(user)
+    flush()  # the id, or EmailTaken
+    actor_id = by.user_id if by else None
+    audit_service.record("account:create", actor_id=actor_id, target_id=user.id, role=user.role)
+    if data.password is None and by is not None:
+        invite(user, by=by)
+    return user
+
+
+def invite(user: User, *, by: Principal) -> None:
+    """Mail a link with which the person sets a password; it confirms the address too."""
+    token = link_service.make_invitation(user)
+    mail_service.send(
+        "invitation",
+        to=user.email,
+        name=user.name,
+        token=token,
+        invited_by=by.name,
+        lifetime=link_service.invite_life(),
+    )
+    audit_service.record("account:invite", actor_id=by.user_id, target_id=user.id)
+
+
+def replace(
+    user_id: int, data: UserReplaceIn, *, by: Principal, expected: frozenset[str] | None = None
+) -> User:
+    """Set everything that can be changed. Raises as `update`."""
+    return _change(user_id, data.model_dump(), by=by, expected=expected)
+
+
+def update(
+    user_id: int, data: UserUpdateIn, *, by: Principal, expected: frozenset[str] | None = None
+) -> User:
+    """Change what was sent. Without `users:write` only one's own name.
+
+    Raises NotFound, Forbidden, EmailTaken, LastAdmin, Invalid (unknown role) or PreconditionFailed.
+    """
+    return _change(user_id, data.model_dump(exclude_unset=True), by=by, expected=expected)
+
+
+def rename(name: str, *, by: Principal, expected: frozenset[str] | None = None) -> User:
+    """Change one's own name. Raises PreconditionFailed."""
+    return _change(by.user_id, {"name": name}, by=by, expected=expected)
+
+
+def suspend(user_id: int, reason: str, *, by: Principal) -> User:
+    """Bar somebody from signing in, end his sessions, tell him why. Raises LastAdmin, Conflict when suspended."""
+    user = load(user_id)
+    if not user.is_active:
+        raise Conflict("This account is suspended already.")
+    _suspend(user, reason, by=by)
+    return user
+
+
+def reinstate(user_id: int, *, by: Principal) -> User:
+    """Let somebody in again. Raises Conflict when the account is not suspended."""
+    user = load(user_id)
+    if user.is_active:
+        raise Conflict("This account is not suspended.")
+    _reinstate(user, by=by)
+    return user
+
+
+def delete(user_id: int, *, by: Principal | None, expected: frozenset[str] | None = None) -> None:
+    """Remove an account for good. Its events stay. Raises NotFound, LastAdmin or PreconditionFailed."""
+    user = load(user_id)
+    check_expected(user, expected)
+    role_service.keep_an_admin(user)
+    mail_service.send("account_deleted", to=user.email, name=user.name)
+    db.session.delete(user)
+    audit_service.record(
+        "account:delete", actor_id=by.user_id if by else None, target_id=user_id, before={"role": user.role}
+    )
+
+
+def set_role(user: User, role: str, *, by: Principal | None) -> None:
+    """Give another role. Raises Invalid (unknown role) or LastAdmin."""
+    if role == user.role:
+        return
+    role_service.check_exists(role)
+    role_service.keep_an_admin(user)
+    before, user.role = user.role, role
+    audit_service.record(
+        "account:role:change",
+        actor_id=by.user_id if by else None,
+        target_id=user.id,
+        before={"role": before},
+        after={"role": role},
+    )
+    mail_service.send("role_changed", to=user.email, name=user.name, old_role=before, new_role=role)
+
+
+def tell_address_changed(user: User, former: str) -> None:
+    """Mail the former and the new address that one has taken the other's place."""
+    for address in sorted({former, user.email}):
+        mail_service.send("email_changed", to=address, name=user.name, old_email=former, new_email=user.email)
+
+
+def check_expected(user: User, expected: frozenset[str] | None) -> None:
+    """Raise PreconditionFailed when the account is no longer what the caller has read (RFC 9110 section 13.1.1)."""
+    if (
+        expected is not None
+        and etag_of(UserOut.model_validate(user).model_dump_json().encode()) not in expected
+    ):
+        raise PreconditionFailed
+
+
+def _select(query: UserQuery) -> Select[Any]:
+    statement = select(*COLUMNS)
+    if query.q:
+        statement = statement.where(
+            func.lower(User.name + " " + User.email).contains(query.q.lower(), autoescape=True)
+        )
+    if query.role:
+        statement = statement.where(User.role == query.role)
+    if query.is_active:
+        statement = statement.where(User.is_active == (query.is_active == "true"))
+    if query.email_verified:
+        statement = statement.where(User.email_verified == (query.email_verified == "true"))
+    return statement
+
+
+def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: frozenset[str] | None) -> User:
+    may_write = by.can(USERS_WRITE)
+    if user_id != by.user_id and not by.can(USERS_READ):
+        raise NotFound
+    if not may_write and (user_id != by.user_id or changes.keys() - {"name"}):
+        raise Forbidden
+    user = load(user_id)
+    check_expected(user, expected)
+    _set_active(user, changes.pop("is_active", user.is_active), by=by)
+    set_role(user, changes.pop("role", user.role), by=by)
+    before = {name: getattr(user, name) for name, value in changes.items() if getattr(user, name) != value}
+    for name in before:
+        setattr(user, name, changes[name])
+    if before:
+        after = {name: changes[name] for name in before}
+        audit_service.record(
+            "account:update", actor_id=by.user_id, target_id=user.id, before=before, after=after
+        )
+    if "email" in before:
+        _address_was_set(user, before["email"])
+    user.updated_at = now() if db.session.is_modified(user) else user.updated_at
+    flush()  # EmailTaken
+    return user
+
+
+def _address_was_set(user: User, former: str) -> None:
+    """An administrator set another address: links to the old one die, both addresses are told."""
+    link_service.forget_all(user.id)
+    tell_address_changed(user, former)
+
+
+def _set_active(user: User, is_active: bool, *, by: Principal) -> None:
+    if user.is_active and not is_active:
+        _suspend(user, NO_REASON, by=by)
+    elif is_active and not user.is_active:
+        _reinstate(user, by=by)
+
+
+def _suspend(user: User, reason: str, *, by: Principal) -> None:
+    role_service.keep_an_admin(user)
+    user.is_active, user.suspended_at, user.suspension_reason = False, now(), reason
+    session_service.end_all(user.id)
+    link_service.forget_all(user.id)
+    audit_service.record("account:suspend", actor_id=by.user_id, target_id=user.id, reason=reason)
+    mail_service.send("suspended", to=user.email, name=user.name, reason=reason, until=None)
+
+
+def _reinstate(user: User, *, by: Principal) -> None:
+    user.is_active, user.suspended_at, user.suspension_reason = True, None, None
+    audit_service.record("account:reinstate", actor_id=by.user_id, target_id=user.id)
+    mail_service.send("reinstated", to=user.email, name=user.name)

@@ -1,0 +1,177 @@
+"""The parts every test stands on: one database for each process, one rolled-back transaction for each test, a cast.
+
+Alice owns, Bob is her peer, Charlie is a stranger, Ada administers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from sqlalchemy import create_engine, event, text
+
+from app import create_app
+from blueprints.http import budget
+from localdb.testing import Databases, databases
+from models import db
+from tests.clients import Api, PageClient
+from tests.factories import Person, make_person
+
+ROOT = Path(__file__).resolve().parent.parent
+POOL = {"SQLALCHEMY_POOL_SIZE": 2, "SQLALCHEMY_MAX_OVERFLOW": 4, "SQLALCHEMY_POOL_TIMEOUT": 5.0}
+
+
+def migrate(url: str) -> None:
+    """Bring an empty database to the newest migration."""
+    app = create_app("testing", DATABASE_URL=url, **POOL)
+    with app.app_context():
+        upgrade(directory=str(ROOT / "migrations"))
+        dispose(app)
+
+
+def dispose(app: Flask) -> None:
+    """Close every connection of an app."""
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+    app.extensions["counter_engine"].dispose()
+
+
+@pytest.fixture(scope="session")
+def test_databases() -> Iterator[Databases]:
+    """The server with the template that the real migrations made."""
+    with databases(ROOT, migrations=ROOT / "migrations", build=migrate) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def database_url(test_databases: Databases, worker_id: str) -> str:
+    """This process's own database."""
+    return test_databases.create(worker_id)
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """`gw0` … under xdist, `main` without."""
+    workerinput: dict[str, Any] = getattr(request.config, "workerinput", {})
+    return str(workerinput.get("workerid", "main"))
+
+
+@pytest.fixture(scope="session")
+def shared_app(database_url: str) -> Iterator[Flask]:
+    """One application for the process; its transactions are rolled back after each test."""
+    app = create_app("testing", DATABASE_URL=database_url, **POOL)
+    app.test_client_class = PageClient
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", _note_statement)
+    yield app
+    dispose(app)
+
+
+@pytest.fixture(autouse=True)
+def _push_request_context() -> None:
+    """Nothing: pytest-flask's own fixture keeps a context around the client, and then Alice's login answers Bob."""
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest) -> Iterator[Flask]:
+    """The application: inside one outer transaction, or on a database of its own with the marker `real_database`.
+
+    A commit in the code is a savepoint here, so a forgotten commit still fails the test.
+    """
+    if request.node.get_closest_marker("real_database"):
+        yield request.getfixturevalue("real_app")
+        return
+    app: Flask = request.getfixturevalue("shared_app")
+    with app.app_context():
+        engines = db.engines
+        kept = dict(engines)
+        connection = engines[None].connect()
+        outer = connection.begin()
+        engines[None] = engines["reading"] = connection  # type: ignore[assignment]  # a connection serves as well
+        db.session.session_factory.configure(join_transaction_mode="create_savepoint")
+    budget.reset()
+    try:
+        yield app
+    finally:
+        with app.app_context():
+            db.session.remove()
+            outer.rollback()
+            connection.close()
+            engines.update(kept)
+            db.session.session_factory.configure(join_transaction_mode="conditional_savepoint")
+        with app.extensions["counter_engine"].connect() as counters:
+            counters.execute(text("DELETE FROM rate_limits"))
+
+
+@pytest.fixture
+def real_app(test_databases: Databases) -> Iterator[Flask]:
+    """An application on a fresh database of its own, with real commits: for races, faults and live servers."""
+    with test_databases.fresh_database("real") as url:
+        app = create_app("testing", DATABASE_URL=url, **POOL)
+        app.test_client_class = PageClient
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", _note_statement)
+        budget.reset()
+        yield app
+        dispose(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser without cookies."""
+    return app.test_client()
+
+
+@pytest.fixture
+def api(app: Flask) -> Api:
+    """A program without a token; `api.as_(alice)` has one."""
+    return Api(app)
+
+
+@pytest.fixture
+def alice(app: Flask) -> Person:
+    """Alice owns."""
+    return make_person(app, "Alice Lindqvist")
+
+
+@pytest.fixture
+def bob(app: Flask) -> Person:
+    """Bob is her peer."""
+    return make_person(app, "Bob Castellanos")
+
+
+@pytest.fixture
+def charlie(app: Flask) -> Person:
+    """Charlie is a stranger."""
+    return make_person(app, "Charlie Nwosu")
+
+
+@pytest.fixture
+def ada(app: Flask) -> Person:
+    """Ada administers."""
+    return make_person(app, "Ada Okonkwo", role="admin")
+
+
+_statements: list[str] = []
+
+
+def _note_statement(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+    del conn, cursor, rest
+    if not statement.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
+        _statements.append(statement)
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """The statements that the block sends, without the tests' own savepoints."""
+    _statements.clear()
+    told: list[str] = []
+    try:
+        yield told
+    finally:
+        told += _statements
