@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 from flask import Flask, request
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from werkzeug.routing import IntegerConverter
 
@@ -22,7 +23,7 @@ from models.connections import watch_connections
 from services import password_service, throttle_service
 from services.base_service import reading, unit_of_work
 
-__all__ = ["app", "application", "create_app", "db"]
+__all__ = ["create_app", "db"]
 
 TRIES = 3
 #: serialization_failure, deadlock_detected: PostgreSQL asks for the same again.
@@ -34,7 +35,7 @@ class IdConverter(IntegerConverter):
 
     regex = r"[1-9]\d{0,18}"
 
-    def __init__(self, map: Any) -> None:  # noqa: A002 - Werkzeug's name
+    def __init__(self, map: Any) -> None:
         super().__init__(map, max=2**63 - 1)
 
 
@@ -139,7 +140,8 @@ def _connect(app: Flask) -> None:
     with app.app_context():
         if app.config["SQLALCHEMY_POOL_PRE_PING"]:
             watch_connections(db.engine)
-        db.engines["reading"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        engines = cast("dict[str | None, Engine]", db.engines)
+        engines["reading"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _local_database(app: Flask) -> str:
@@ -168,5 +170,4 @@ def __getattr__(name: str) -> Flask:
 
 
 if __name__ == "__main__":
-    main = cast("Flask", __getattr__("application"))
-    main.cli.main(["start", "--no-worker"], prog_name="python app.py")
+    __getattr__("application").cli.main(["start", "--no-worker"], prog_name="python app.py")

@@ -7,10 +7,11 @@ import csv
 import io
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
 from models import AuditEvent, User, db
+from models.base import AnySelect
 from services.origin import origin
 from services.paging import Listing, page_of
 from services.schemas.audit import AuditQuery
@@ -98,7 +99,7 @@ def cell(value: Any) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
-def _select(query: AuditQuery) -> Select[Any]:
+def _select(query: AuditQuery) -> AnySelect:
     statement = (
         select(
             AuditEvent.id,

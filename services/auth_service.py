@@ -43,8 +43,9 @@ from services.schemas.user import UserOut
 def register(data: RegisterIn) -> None:
     """Make an account, or tell the owner of a known address that somebody tried; the caller sees no difference.
 
-    Raises WeakPassword or RateLimited. An address that was registered and never confirmed takes the newest name and
-    password, and earlier links die. At most one mail a minute goes to an address; what comes in between changes nothing.
+    Raises WeakPassword or RateLimited. An address that was registered and never confirmed takes the newest name
+    and password, and earlier links die. At most one mail a minute goes to an address; what comes in between
+    changes nothing.
     """
     throttle_service.spend(throttle_service.REGISTER_BY_ADDRESS, throttle_service.address())
     password_service.check_strength(data.password, email=data.email, name=data.name)

@@ -285,5 +285,6 @@ def every_error(kind: type[DomainError] = DomainError) -> Iterator[type[DomainEr
 
 def registry() -> dict[str, type[DomainError]]:
     """Each code with the class that defines it, sorted by code."""
-    defined = {error.code: error for error in reversed(list(every_error())) if "code" in vars(error)}
-    return dict(sorted({InternalError.code: InternalError, **defined}.items()))
+    defined: dict[str, type[DomainError]] = {InternalError.code: InternalError}
+    defined |= {error.code: error for error in every_error() if "code" in vars(error)}
+    return dict(sorted(defined.items()))

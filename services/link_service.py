@@ -115,7 +115,7 @@ def purge() -> int:
     )
 
 
-def _live(token: str, purpose: TokenPurpose) -> Select[tuple[OneTimeToken]]:
+def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
     return (
         select(OneTimeToken)
         .outerjoin(User, User.id == OneTimeToken.user_id)

@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import current_app
 from itsdangerous import BadSignature, URLSafeSerializer
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, func, literal, or_, select
 
 from models import db
+from models.base import AnyRow, AnySelect
 from services.errors import Invalid
 from services.schemas.base import PageQuery
 
@@ -23,7 +24,7 @@ class Listing:
     `page` and `pages` are None when a cursor leads. A total that is not exact is the least there is.
     """
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[AnyRow]
     per_page: int
     total: int
     total_is_exact: bool
@@ -34,11 +35,11 @@ class Listing:
 
 
 def page_of(
-    statement: Select[Any],
+    statement: AnySelect,
     query: PageQuery,
     *,
-    sorts: Mapping[str, ColumnElement[Any]],
-    key: ColumnElement[Any],
+    sorts: Mapping[str, SQLColumnExpression[Any]],
+    key: SQLColumnExpression[Any],
 ) -> Listing:
     """The rows of `statement` that `query` asks for, in stable order (`key` decides between equals).
 
@@ -53,7 +54,7 @@ def page_of(
 
 
 def _by_number(
-    statement: Select[Any], query: PageQuery, order: list[tuple[ColumnElement[Any], bool]]
+    statement: AnySelect, query: PageQuery, order: list[tuple[SQLColumnExpression[Any], bool]]
 ) -> Listing:
     offset = (query.page - 1) * query.per_page
     ordered = statement.order_by(*(_directed(column, down) for column, down in order))
@@ -76,10 +77,12 @@ def _by_number(
 
 
 def _by_cursor(
-    statement: Select[Any], query: PageQuery, order: list[tuple[ColumnElement[Any], bool]]
+    statement: AnySelect, query: PageQuery, order: list[tuple[SQLColumnExpression[Any], bool]]
 ) -> Listing:
     backwards, values = _read_cursor(query)
-    positions = [column.label(f"_position_{number}") for number, (column, _) in enumerate(order)]
+    positions: list[ColumnElement[Any]] = [
+        column.label(f"_position_{number}") for number, (column, _) in enumerate(order)
+    ]
     walk = [(column, down != backwards) for column, down in order]
     ordered = statement.add_columns(*positions).order_by(*(_directed(column, down) for column, down in walk))
     if values:
@@ -100,7 +103,7 @@ def _by_cursor(
     )
 
 
-def count(statement: Select[Any]) -> tuple[int, bool]:
+def count(statement: AnySelect) -> tuple[int, bool]:
     """How many rows, and whether that is exact: beyond 10,000 counting would cost more than the page itself."""
     some = (
         statement.with_only_columns(literal(1), maintain_column_froms=True)
@@ -112,11 +115,11 @@ def count(statement: Select[Any]) -> tuple[int, bool]:
     return total, total <= EXACT_UP_TO
 
 
-def _directed(column: ColumnElement[Any], down: bool) -> ColumnElement[Any]:
+def _directed(column: SQLColumnExpression[Any], down: bool) -> SQLColumnExpression[Any]:
     return column.desc() if down else column.asc()
 
 
-def _beyond(walk: list[tuple[ColumnElement[Any], bool]], values: list[Any]) -> ColumnElement[bool]:
+def _beyond(walk: list[tuple[SQLColumnExpression[Any], bool]], values: list[Any]) -> ColumnElement[bool]:
     """The rows after `values` in this order, as (a > x) or (a = x and b > y) …"""
     alternatives = []
     for depth, (column, down) in enumerate(walk):
@@ -129,7 +132,7 @@ def _signer() -> URLSafeSerializer:
     return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="list-cursor")
 
 
-def _write_cursor(query: PageQuery, row: Row[Any], columns: int, *, backwards: bool) -> str:
+def _write_cursor(query: PageQuery, row: AnyRow, columns: int, *, backwards: bool) -> str:
     values = [_plain(value) for value in tuple(row)[-columns:]]
     return str(_signer().dumps([query.sort or query.default_sort, backwards, values]))
 

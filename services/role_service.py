@@ -1,10 +1,9 @@
 """Roles: read here, and the promise that somebody can always administer."""
 
-from typing import Any
-
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 
 from models import Role, User, db
+from models.base import AnyRow
 from services.base_service import found
 from services.errors import Invalid, LastAdmin
 from services.permissions import PERMISSIONS
@@ -20,12 +19,12 @@ _COLUMNS = (
 )
 
 
-def list_all() -> list[Row[Any]]:
+def list_all() -> list[AnyRow]:
     """Every role by name."""
     return list(db.session.execute(select(*_COLUMNS).order_by(Role.name)).all())
 
 
-def get(name: str) -> Row[Any]:
+def get(name: str) -> AnyRow:
     """One role. Raises NotFound."""
     return found(db.session.execute(select(*_COLUMNS).where(Role.name == name)).first())
 

@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import Row, Select, bindparam, delete, func, literal, select, update
+from sqlalchemy import bindparam, delete, func, literal, select, update
 
 from models import RefreshToken, Role, User, UserSession, db
-from models.base import now
+from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
 from services import audit_service, mail_service, throttle_service, token_service
 from services.base_service import found
@@ -26,7 +26,7 @@ TOUCH_EVERY = timedelta(seconds=60)
 MOST_SESSIONS = 20
 
 
-def _select_principal() -> Select[Any]:
+def _select_principal() -> AnySelect:
     return (
         select(
             UserSession.user_id,
@@ -123,7 +123,7 @@ def refresh(token: str) -> TokenPairOut:
     return _pair(row.user_id, presented.session_id, following)
 
 
-def list_of(user_id: int, *, current: UUID | None) -> list[Row[Any]]:
+def list_of(user_id: int, *, current: UUID | None) -> list[AnyRow]:
     """The live sessions of an account, the latest used first; at most twenty by design."""
     return list(
         db.session.execute(
@@ -251,7 +251,7 @@ def _of(user: User, session: UserSession) -> Principal:
     )
 
 
-def _principal(row: Row[Any]) -> Principal:
+def _principal(row: AnyRow) -> Principal:
     moment = now()
     if moment - row.last_seen_at > TOUCH_EVERY:
         _touch(row.session_id, moment)

@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import structlog
 from flask import Flask, current_app
@@ -46,7 +46,7 @@ class Counters:
         self.storage = storage
         self.fallback = MemoryStorage()
 
-    def call(self, act: Callable[[Any], Result]) -> Result:
+    def call(self, act: Callable[[Storage], Result]) -> Result:
         """Run `act` on the storage; on the local one when Redis does not answer."""
         try:
             return act(self.storage)
@@ -59,7 +59,7 @@ def init_app(app: Flask) -> None:
     """Choose the storage: RATELIMIT_STORAGE_URI, else REDIS_URL, else PostgreSQL on two connections of its own."""
     uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
     if uri.startswith("redis"):
-        storage = storage_from_string(uri, socket_timeout=0.25, socket_connect_timeout=0.25)
+        storage = cast("Storage", storage_from_string(uri, socket_timeout=0.25, socket_connect_timeout=0.25))
     else:
         engine = create_engine(
             app.config["SQLALCHEMY_DATABASE_URI"],

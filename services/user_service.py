@@ -5,10 +5,10 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select
+from sqlalchemy import SQLColumnExpression, bindparam, func, literal_column, select
 
 from models import User, db
-from models.base import now
+from models.base import AnyRow, AnySelect, now
 from services import (
     audit_service,
     link_service,
@@ -42,14 +42,14 @@ COLUMNS = (
 _GET = select(*COLUMNS).where(User.id == bindparam("user_id"))
 # Accounts that never signed in sort before all others; the index has the same expression.
 _LAST_LOGIN = func.coalesce(User.last_login_at, literal_column("'1970-01-01 00:00:00+00'::timestamptz"))
-SORTS: Mapping[str, ColumnElement[Any]] = {
-    "created_at": User.created_at.expression,
+SORTS: Mapping[str, SQLColumnExpression[Any]] = {
+    "created_at": User.created_at,
     "email": func.lower(User.email),
-    "id": User.id.expression,
+    "id": User.id,
     "last_login_at": _LAST_LOGIN,
     "name": func.lower(User.name),
-    "role": User.role.expression,
-    "updated_at": User.updated_at.expression,
+    "role": User.role,
+    "updated_at": User.updated_at,
 }
 CSV_COLUMNS = tuple(UserOut.model_fields)
 CSV_ROWS = 100_000
@@ -58,7 +58,7 @@ NO_REASON = "No reason was given."
 
 def page(query: UserQuery) -> Listing:
     """The accounts that match, in the order asked for."""
-    return page_of(_select(query), query, sorts=SORTS, key=User.id.expression)
+    return page_of(_select(query), query, sorts=SORTS, key=User.id)
 
 
 def as_csv(query: UserQuery) -> str:
@@ -71,7 +71,7 @@ def as_csv(query: UserQuery) -> str:
     return out.getvalue()
 
 
-def get(user_id: int, *, by: Principal) -> Row[Any]:
+def get(user_id: int, *, by: Principal) -> AnyRow:
     """One account: one's own, or any with `users:read`. Raises NotFound."""
     if user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
@@ -211,7 +211,7 @@ def check_expected(user: User, expected: frozenset[str] | None) -> None:
         raise PreconditionFailed
 
 
-def _select(query: UserQuery) -> Select[Any]:
+def _select(query: UserQuery) -> AnySelect:
     statement = select(*COLUMNS)
     if query.q:
         statement = statement.where(

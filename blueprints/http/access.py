@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
-from flask_login import AnonymousUserMixin, UserMixin, current_user, login_user, logout_user
+from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
@@ -46,24 +46,33 @@ def permission(code: str) -> Rule:
     return Rule(code, permission=code)
 
 
-class Visitor(UserMixin):
+class Visitor:
     """What Flask-Login keeps for a browser: the principal, by the session token in the cookie."""
+
+    is_authenticated = is_active = True
+    is_anonymous = False
 
     def __init__(self, token: str, principal: Principal) -> None:
         self.token = token
         self.principal = principal
 
     def get_id(self) -> str:
+        """What Flask-Login writes into the cookie."""
         return self.token
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.principal, name)
 
 
-class Anonymous(AnonymousUserMixin):
+class Anonymous:
     """Nobody signed in."""
 
+    is_authenticated = is_active = False
+    is_anonymous = True
     principal = None
+
+    def get_id(self) -> None:
+        """Nothing to write into a cookie."""
 
     def can(self, permission: str) -> bool:
         """Nothing."""

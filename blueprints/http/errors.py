@@ -2,7 +2,6 @@
 
 import structlog
 from flask import Flask, Response, render_template, request
-from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -91,7 +90,7 @@ def _page(error: DomainError, status: int) -> Response:
         status=status,
         error=error,
         request_id=request.environ.get("portico.request_id", ""),
-        current_user=AnonymousUserMixin(),
+        current_user=None,
     )
     return Response(page, status=status, mimetype="text/html")
 

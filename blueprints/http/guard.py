@@ -54,4 +54,4 @@ def _host(host: str) -> None:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    return pattern == "*" or name == pattern or (pattern.startswith(".") and name.endswith(pattern))
+    return pattern in {"*", name} or (pattern.startswith(".") and name.endswith(pattern))
