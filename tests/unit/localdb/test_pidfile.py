@@ -10,9 +10,9 @@ from localdb import pidfile
 pytestmark = pytest.mark.unit
 
 
-@pytest.mark.parametrize("content", ["", "no number\n", "99999999\n", f"{os.getpid()}\n"])
+@pytest.mark.parametrize("content", ["", "no number\n", "99999999\n", "{our_own_number}\n"])
 def test_no_server_is_seen_where_none_is(tmp_path: Path, content: str) -> None:
-    (tmp_path / "postmaster.pid").write_text(content)
+    (tmp_path / "postmaster.pid").write_text(content.format(our_own_number=os.getpid()))
     assert pidfile.server_process(tmp_path) is None
     pidfile.remove_leftovers(tmp_path, tmp_path, 5432)
     assert not (tmp_path / "postmaster.pid").exists()
