@@ -29,8 +29,8 @@ def server() -> Iterator[Cluster]:
 
 @pytest.fixture
 def migrations(tmp_path: Path) -> Path:
-    """A folder with one migration."""
-    (tmp_path / "0001_users.py").write_text("# makes users")
+    """A folder with one migration, unlike that of any other test."""
+    (tmp_path / "0001_users.py").write_text(f"# makes users for {tmp_path}")
     return tmp_path
 
 
