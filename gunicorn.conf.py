@@ -229,9 +229,10 @@ def pre_fork(server: Any, worker: Any) -> None:
     """Leave no database connection behind in the master that a worker would inherit."""
     del worker
     application = server.app.wsgi()
-    database = getattr(application, "extensions", {}).get("sqlalchemy")
-    if database is None:
+    known = getattr(application, "extensions", {})
+    if "sqlalchemy" not in known:
         return
     with application.app_context():
-        for engine in database.engines.values():
-            engine.dispose()
+        engines = [*known["sqlalchemy"].engines.values(), known.get("counter_engine")]
+    for engine in filter(None, engines):
+        engine.dispose()

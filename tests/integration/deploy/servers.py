@@ -1,0 +1,164 @@
+"""Real gunicorn and real nginx, started and surely stopped, for the tests of this folder."""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+HOST = "portico.test"
+# Bytecode is told apart by seconds and size, which a test's change of code may leave as they were.
+QUICK = {"GUNICORN_WORKERS": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Wait until it is so; fails with `what` after some seconds."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes] | None:
+    """Status and body of a GET on a connection of its own; None when nobody answers."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+class Gunicorn:
+    """`gunicorn MODULE:application` with the project's gunicorn.conf.py, two workers, in a folder."""
+
+    def __init__(self, folder: Path, module: str, log: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.log = log
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    str(Path(sys.executable).with_name("gunicorn")),  # USR2 starts what stands here once more
+                    *("--chdir", str(folder)),
+                    *("--config", str(ROOT / "gunicorn.conf.py")),
+                    f"{module}:application",
+                ],
+                env={**kept, **QUICK, "PORT": str(self.port), **variables},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            until(lambda: self.get("/health") is not None, seconds=20, what=f"an answer; see {log}")
+        except AssertionError:
+            self.kill()
+            raise AssertionError(log.read_text(encoding="utf-8")) from None
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes] | None:
+        """Status and body of a GET; None when nobody answers."""
+        return get(self.port, path, headers)
+
+    def workers(self) -> set[int]:
+        """Process ids of the master's children."""
+        pid = self.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+    def tell(self, name: signal.Signals) -> None:
+        """Send the master a signal."""
+        self.process.send_signal(name)
+
+    def stop(self) -> int:
+        """SIGTERM, then the exit code; fails after 35 s."""
+        self.tell(signal.SIGTERM)
+        return self.process.wait(timeout=35)
+
+    def kill(self) -> None:
+        """End everything that was started, successors too, whatever state it is in."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(timeout=10)
+
+
+class Nginx:
+    """nginx with deploy/nginx, on free ports, with a certificate of its own, in front of `upstream`."""
+
+    def __init__(self, folder: Path, upstream: str) -> None:
+        self.folder = folder
+        self.http_port, self.https_port = free_port(), free_port()
+        self._configure(upstream)
+        self.check()
+        subprocess.run(self._command(), check=True, timeout=20)
+        until(lambda: get(self.http_port, "/") is not None, seconds=10, what="nginx listens")
+
+    def check(self) -> None:
+        """Have nginx test its configuration; fails with what it says."""
+        tested = subprocess.run(
+            [*self._command(), "-t"], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert tested.returncode == 0, tested.stderr
+
+    def stop(self) -> None:
+        """End it, and wait until it has."""
+        pid = int((self.folder / "pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not Path(f"/proc/{pid}").exists(), seconds=10, what="nginx ends")
+
+    def trust(self) -> ssl.SSLContext:
+        """A client's TLS context that trusts this nginx and nobody else."""
+        return ssl.create_default_context(cafile=str(self.folder / "fullchain.pem"))
+
+    def connect(self, *, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        """A TLS connection, from some address of this machine."""
+        plain = socket.create_connection(
+            ("127.0.0.1", self.https_port), timeout=20, source_address=(source, 0)
+        )
+        return self.trust().wrap_socket(plain, server_hostname=HOST)
+
+    def _command(self) -> list[str]:
+        return [NGINX, "-c", str(self.folder / "nginx.conf"), "-g", f"pid {self.folder}/pid;"]
+
+    def _configure(self, upstream: str) -> None:
+        make_secrets = ["sh", str(ROOT / "deploy/make-secrets.sh"), HOST, str(self.folder)]
+        subprocess.run(make_secrets, check=True, capture_output=True, timeout=20)
+        (self.folder / "conf.d").mkdir()
+        given = {
+            "HOST": HOST,
+            "UPSTREAM": upstream,
+            "TLS": str(self.folder),
+            "CACHE": str(self.folder / "cache"),
+            "HTTP_PORT": str(self.http_port),
+            "HTTPS_PORT": str(self.https_port),
+        }
+        site = (ROOT / "deploy/nginx/portico.conf.template").read_text()
+        for name, value in given.items():
+            site = site.replace(f"${{PORTICO_{name}}}", value)
+        if not Path("/proc/net/if_inet6").exists():
+            site = "\n".join(line for line in site.splitlines() if "listen [::]" not in line)
+        whole = (ROOT / "deploy/nginx/nginx.conf").read_text()
+        if not Path("/etc/passwd").read_text().count("www-data:"):
+            whole = whole.replace("user www-data;", "user nobody;")
+        logs = f"{self.folder}/"
+        (self.folder / "conf.d/portico.conf").write_text(site.replace("/var/log/nginx/", logs))
+        (self.folder / "nginx.conf").write_text(whole.replace("/var/log/nginx/", logs))
