@@ -127,6 +127,7 @@ def _connect(app: Flask) -> None:
         "max_overflow": app.config["SQLALCHEMY_MAX_OVERFLOW"],
         "pool_timeout": app.config["SQLALCHEMY_POOL_TIMEOUT"],
         "pool_recycle": app.config["SQLALCHEMY_POOL_RECYCLE"],
+        "isolation_level": "AUTOCOMMIT",
         "use_native_hstore": False,
         "connect_args": {
             "connect_timeout": 3,
@@ -141,7 +142,9 @@ def _connect(app: Flask) -> None:
         if app.config["SQLALCHEMY_POOL_PRE_PING"]:
             watch_connections(db.engine)
         engines = cast("dict[str | None, Engine]", db.engines)
-        engines["reading"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Pooled connections rest in AUTOCOMMIT, as reads want them; only writes change that and back.
+        engines["reading"] = db.engine
+        engines[None] = db.engine.execution_options(isolation_level="READ COMMITTED")
 
 
 def _local_database(app: Flask) -> str:

@@ -11,7 +11,7 @@ from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
 from services import audit_service, mail_service, throttle_service, token_service
-from services.base_service import found
+from services.base_service import fetch, found
 from services.device import device_name
 from services.errors import InvalidToken, TokenReused
 from services.origin import origin
@@ -57,9 +57,7 @@ _BY_TOKEN = _select_principal().where(
 
 def find_api(claims: AccessClaims) -> Principal | None:
     """Who calls with this access token, or None when its session is over or its user suspended. One statement."""
-    row = db.session.execute(
-        _BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()}
-    ).first()
+    row = fetch(_BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()}).first()
     return _principal(row) if row else None
 
 
@@ -67,7 +65,7 @@ def find_browser(token: str) -> Principal | None:
     """Who this cookie's token stands for, or None when its session is over or was idle too long. One statement."""
     moment = now()
     idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
-    row = db.session.execute(
+    row = fetch(
         _BY_TOKEN, {"token_hash": token_service.digest(token), "now": moment, "idle_since": moment - idle}
     ).first()
     return _principal(row) if row else None

@@ -63,7 +63,6 @@ def init_app(app: Flask) -> None:
     else:
         engine = create_engine(
             app.config["SQLALCHEMY_DATABASE_URI"],
-            isolation_level="AUTOCOMMIT",
             **{**app.config["SQLALCHEMY_ENGINE_OPTIONS"], "pool_size": 2, "max_overflow": 2},
         )
         app.extensions["counter_engine"] = engine

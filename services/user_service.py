@@ -18,7 +18,7 @@ from services import (
     session_service,
 )
 from services.audit_service import cell
-from services.base_service import constraint_means, flush, found
+from services.base_service import constraint_means, fetch, flush, found
 from services.errors import Conflict, EmailTaken, Forbidden, NotFound, PreconditionFailed
 from services.paging import Listing, page_of
 from services.permissions import USERS_READ, USERS_WRITE
@@ -75,7 +75,7 @@ def get(user_id: int, *, by: Principal) -> AnyRow:
     """One account: one's own, or any with `users:read`. Raises NotFound."""
     if user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
-    return found(db.session.execute(_GET, {"user_id": user_id}).first())
+    return found(fetch(_GET, {"user_id": user_id}).first())
 
 
 def find_by_email(email: str, *, lock: bool = False) -> User | None:

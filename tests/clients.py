@@ -6,9 +6,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from models import User, db
 from services.base_service import unit_of_work
 from services.session_service import start_api
-from models import User, db
 from tests.factories import Person
 from tests.page_lint import lint
 

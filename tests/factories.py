@@ -26,7 +26,7 @@ class Person:
 
 def make_person(app: Flask, name: str = "Somebody", **columns: Any) -> Person:
     """An account that is ready to sign in; `columns` override."""
-    email = columns.pop("email", None) or f"{name.split()[0].lower()}{next(_numbers)}@example.com"
+    email = columns.pop("email", None) or f"{name.split(maxsplit=1)[0].lower()}{next(_numbers)}@example.com"
     password = columns.pop("password", PASSWORD)
     with app.app_context(), unit_of_work():
         user = User(
@@ -36,5 +36,4 @@ def make_person(app: Flask, name: str = "Somebody", **columns: Any) -> Person:
         )
         db.session.add(user)
         db.session.flush()
-        made = Person(user.id, user.email, user.name, password)
-    return made
+        return Person(user.id, user.email, user.name, password)

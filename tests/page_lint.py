@@ -47,8 +47,8 @@ def _nothing_inline(elements: list, response: TestResponse) -> list[str]:  # typ
     policy = response.headers.get("Content-Security-Policy", "")
     faults = []
     for element in elements:
-        if element.tag == f"{HTML}script" and not element.get("src"):
-            if f"'nonce-{element.get('nonce')}'" not in policy:
-                faults.append("inline script without this answer's nonce")
-        faults += [f"inline {name}" for name in element.keys() if name.startswith("on") or name == "style"]
+        is_inline = element.tag == f"{HTML}script" and not element.get("src")
+        if is_inline and f"'nonce-{element.get('nonce')}'" not in policy:
+            faults.append("inline script without this answer's nonce")
+        faults += [f"inline {name}" for name in element.attrib if name.startswith("on") or name == "style"]
     return faults

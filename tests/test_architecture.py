@@ -167,9 +167,9 @@ def test_public_functions_promise_something() -> None:
         if not ast.get_docstring(tree):
             found.append(f"{path.relative_to(ROOT)} has no docstring")
         for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                if not ast.get_docstring(node):
-                    found.append(f"{where(path, node.lineno)} {node.name}")
+            is_public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if is_public and not ast.get_docstring(node):
+                found.append(f"{where(path, node.lineno)} {node.name}")
     assert not found
 
 
