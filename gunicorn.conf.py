@@ -22,6 +22,7 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from typing import Any
 # gunicorn carries no types of its own.
 from gunicorn import systemd  # type: ignore[import-untyped]
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 STOP_SECONDS = 30  # from SIGTERM to the end, draining included
@@ -168,6 +170,35 @@ class Draining(threading.Event):
         return self._shared[0] == 1
 
 
+class ChunkedBody:
+    """A request body sent in chunks; a wrong chunk is an OSError, which Werkzeug answers with 400, not a fault."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, all that are left by default."""
+        return self._read(self._body.read, size)
+
+    def readline(self, size: int = -1) -> bytes:
+        """The next line, or `size` bytes of it."""
+        return self._read(self._body.readline, size)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        """The lines that are left."""
+        del hint
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def _read(self, how: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return how(size)
+        except ParseException as error:
+            raise OSError(str(error)) from error
+
+
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """The threaded worker, except that it leaves nobody in the queue when it stops.
 
@@ -184,6 +215,19 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         for listener in self.sockets:
             self._accept_all(listener)
             listener.close()
+
+    def load_wsgi(self) -> None:
+        """As gunicorn's; bodies in chunks are read through ChunkedBody."""
+        super().load_wsgi()
+        application = self.app.wsgi()
+
+        def guarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if "HTTP_TRANSFER_ENCODING" in environ:
+                environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
+            answer: Iterable[bytes] = application(environ, start_response)
+            return answer
+
+        self.wsgi: Any = guarded
 
     def _accept_all(self, listener: Any) -> None:
         before = -1

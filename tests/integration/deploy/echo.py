@@ -1,4 +1,4 @@
-"""A small app that says what reached it: what gunicorn.conf.py and nginx do can be seen through it, apart from Portico."""
+"""A small app that says what reached it, so that tests see what gunicorn.conf.py and nginx do, apart from Portico."""
 
 import os
 import threading

@@ -1,5 +1,7 @@
 """Real gunicorn and real nginx, started and surely stopped, for the tests of this folder."""
 
+import contextlib
+import getpass
 import os
 import shutil
 import signal
@@ -94,10 +96,8 @@ class Gunicorn:
 
     def kill(self) -> None:
         """End everything that was started, successors too, whatever state it is in."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(timeout=10)
 
 
@@ -156,9 +156,9 @@ class Nginx:
             site = site.replace(f"${{PORTICO_{name}}}", value)
         if not Path("/proc/net/if_inet6").exists():
             site = "\n".join(line for line in site.splitlines() if "listen [::]" not in line)
+        # As the user of the tests, who alone may enter their folders.
         whole = (ROOT / "deploy/nginx/nginx.conf").read_text()
-        if not Path("/etc/passwd").read_text().count("www-data:"):
-            whole = whole.replace("user www-data;", "user nobody;")
+        whole = whole.replace("user www-data;", f"user {getpass.getuser()};")
         logs = f"{self.folder}/"
         (self.folder / "conf.d/portico.conf").write_text(site.replace("/var/log/nginx/", logs))
         (self.folder / "nginx.conf").write_text(whole.replace("/var/log/nginx/", logs))

@@ -124,7 +124,9 @@ def test_killed_worker_is_replaced_within_two_seconds(serve: Callable[..., Gunic
     server = serve()
     killed = min(server.workers())
     os.kill(killed, signal.SIGKILL)
-    until(lambda: killed not in server.workers() and len(server.workers()) == 2, seconds=2, what="a new worker")
+    until(
+        lambda: killed not in server.workers() and len(server.workers()) == 2, seconds=2, what="a new worker"
+    )
     assert all((server.get("/health") or (0, b""))[0] == 200 for _ in range(20))
 
 

@@ -143,7 +143,8 @@ def requests() -> Iterator[bytes]:
         f"GET /api/v1/users/me HTTP/1.1\r\n{NAMED}\r\n".encode(),
         f"GET /health/ready HTTP/1.1\r\n{NAMED}\r\n".encode(),
         f"POST /api/v1/auth/login HTTP/1.1\r\n{NAMED}Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n".encode() + body,
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body,
     ]
     return itertools.cycle(kinds)
 
@@ -232,7 +233,8 @@ def test_killed_worker_takes_only_its_own_request_and_no_lock_with_it(
     body = b'{"email": "new@example.com", "password": "a long enough pass phrase 7", "name": "New"}'
     register = (
         f"POST /api/v1/auth/register HTTP/1.1\r\n{NAMED}Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body
     )
     blocker = psycopg2.connect(database.url)
     with blocker.cursor() as cursor:
@@ -244,7 +246,9 @@ def test_killed_worker_takes_only_its_own_request_and_no_lock_with_it(
             (killed,) = server.workers()
             os.kill(killed, signal.SIGKILL)
             assert connection.recv(4096) == b""
-    until(lambda: killed not in server.workers() and len(server.workers()) == 1, seconds=2, what="a new worker")
+    until(
+        lambda: killed not in server.workers() and len(server.workers()) == 1, seconds=2, what="a new worker"
+    )
     assert status(server, "/health") == 200
     blocker.rollback()
     with blocker.cursor() as cursor:
