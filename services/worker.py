@@ -1,0 +1,163 @@
+"""The worker: delivers mails as they are written, sweeps for the rest, purges once an hour what has expired.
+
+One process beside the web processes is enough; several share the work. It outlives restarts of the database
+and of the mail server, and ends between two mails on SIGTERM or SIGINT.
+"""
+
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import structlog
+from flask import Flask
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import db
+from services import (
+    idempotency_service,
+    link_service,
+    outbox_service,
+    rate_limit_storage,
+    session_service,
+)
+from services.base_service import unit_of_work
+from services.mail_service import CHANNEL
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 10.0
+PURGE_SECONDS = 3600.0
+LOST_DATABASE_SECONDS = 1.0
+
+
+def run(app: Flask) -> None:
+    """Work until SIGTERM or SIGINT; for the main thread of a process of its own."""
+    worker = Worker(app)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        worker.stop()
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        worker.work()
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+class Worker:
+    """The loop, its listening connection, and a bell that wakes it. `work` in one thread, `stop` from any."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._is_stopping = False
+        self._bell, self._rope = socket.socketpair()
+        self._rope.setblocking(False)
+        self._listener: Connection | None = None
+        self._purge_due = time.monotonic()
+
+    def work(self) -> None:
+        """Deliver, purge and wait, until `stop`."""
+        log.info("worker_started")
+        try:
+            while not self._is_stopping:
+                self._do_what_is_due()
+                self._wait()
+        finally:
+            self._unlisten()
+            self._bell.close()
+            self._rope.close()
+        log.info("worker_stopped")
+
+    def stop(self) -> None:
+        """End `work` once the mail in hand is done. A signal handler may call it, and more than once."""
+        self._is_stopping = True  # no Event: its lock is not for signal handlers
+        try:
+            self._rope.send(b"!")
+        except OSError:
+            return  # rung already, or gone already: either way `work` knows
+
+    def _do_what_is_due(self) -> None:
+        """Never raises for a database that is away: the next round finds out again."""
+        try:
+            self._listen()  # before looking, or what is written in between would wait for the sweep
+            with self._app.app_context():
+                self._deliver()
+                self._purge()
+        except SQLAlchemyError as error:
+            log.warning("worker_database_trouble", error=type(error).__name__)
+            self._unlisten()
+        except Exception:  # a worker that ends over one fault delivers nothing any more
+            log.exception("worker_fault")
+            self._unlisten()
+
+    def _deliver(self) -> None:
+        while not self._is_stopping and outbox_service.deliver_due(stopping=lambda: self._is_stopping):
+            pass
+
+    def _purge(self) -> None:
+        if self._is_stopping or time.monotonic() < self._purge_due:
+            return
+        self._purge_due = time.monotonic() + PURGE_SECONDS
+        counts = {name: _in_a_unit_of_work(purge) for name, purge in PURGES.items()}
+        log.info("purged", **counts)
+
+    def _wait(self) -> None:
+        """Until a mail is written, the sweep is due, or `stop`; briefly while the database is away."""
+        sources: list[Any] = [self._bell]
+        listening = self._postgres()
+        if listening is not None:
+            sources.append(listening)
+        seconds = SWEEP_SECONDS if listening is not None else LOST_DATABASE_SECONDS
+        ready, _, _ = select.select(sources, [], [], seconds)
+        if listening is not None and listening in ready:
+            self._read(listening)
+
+    def _read(self, listening: Any) -> None:
+        try:
+            listening.poll()
+        except listening.Error:
+            self._unlisten()
+        else:
+            listening.notifies.clear()
+
+    def _listen(self) -> None:
+        if self._listener is not None:
+            self._listener.execute(text("SELECT 1"))  # a connection that died in silence would hear nothing
+        else:
+            with self._app.app_context():
+                engine = db.engines["reading"]  # AUTOCOMMIT: notifications come between transactions only
+            self._listener = engine.connect()
+            self._listener.execute(text(f"LISTEN {CHANNEL}"))
+
+    def _unlisten(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.invalidate()
+            listener.close()
+
+    def _postgres(self) -> Any:
+        """The driver's own connection, which can be waited for; None while there is none."""
+        raw = self._listener.connection.dbapi_connection if self._listener is not None else None
+        return raw if raw is not None and not raw.closed else None
+
+
+def _in_a_unit_of_work(job: Callable[[], int]) -> int:
+    with unit_of_work():
+        return job()
+
+
+PURGES: dict[str, Callable[[], int]] = {
+    "answers": idempotency_service.purge,
+    "links": link_service.purge,
+    "mails": outbox_service.purge,
+    "rate_limits": lambda: rate_limit_storage.purge(db.engines["reading"]),
+    "sessions": session_service.purge,
+}
