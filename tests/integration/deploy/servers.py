@@ -53,8 +53,10 @@ def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[in
 class Gunicorn:
     """`gunicorn MODULE:application` with the project's gunicorn.conf.py, two workers, in a folder."""
 
-    def __init__(self, folder: Path, module: str, log: Path, **variables: str) -> None:
-        self.port = free_port()
+    def __init__(
+        self, folder: Path, module: str, log: Path, *, port: int | None = None, **variables: str
+    ) -> None:
+        self.port = port or free_port()
         self.log = log
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("ab") as output:
