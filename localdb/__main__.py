@@ -53,7 +53,7 @@ def remove(cluster: Cluster) -> None:
     """Remove a cluster's data. Raises LocalDatabaseError while anybody uses it."""
     places = cluster.places
     try:
-        with locks.exclusive(places.users_lock, timeout_seconds=3):
+        with locks.exclusive(places.users_lock, timeout_seconds=1):  # it may be about to stop
             shutil.rmtree(places.data)
             for file in (places.password, places.log):
                 file.unlink(missing_ok=True)

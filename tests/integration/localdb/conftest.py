@@ -27,7 +27,7 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made_data() -> Iterator[Path]:
     """A data folder with one row in the table `kept`, made once."""
     with open_folder() as made:

@@ -182,6 +182,7 @@ def test_a_folder_with_other_things_in_it_is_not_touched(folder: Path) -> None:
     assert (folder / "data" / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_half_a_cluster_of_an_interrupted_start_is_cleared_away(folder: Path) -> None:
     (folder / "data.init123").mkdir()
     with Cluster(folder / "data", settings=THROWAWAY):

@@ -80,6 +80,7 @@ def test_everything_killed_at_once_is_recovered(data: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_starter_killed_in_the_middle_leaves_nothing_in_the_way(folder: Path) -> None:
     data = folder / "data"
     for _ in range(3):

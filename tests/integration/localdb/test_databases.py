@@ -13,7 +13,7 @@ import pytest
 from localdb import Cluster, LocalDatabaseError
 from localdb.cluster import THROWAWAY
 from localdb.testing import Databases, databases
-from tests.integration.localdb.servers import PROJECT, connect, open_folder
+from tests.integration.localdb.servers import PROJECT, connect, server_runs, until
 
 pytestmark = pytest.mark.integration
 
@@ -21,10 +21,11 @@ MadeDatabases = AbstractContextManager[Databases]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
+def server(made_data: Path) -> Iterator[Cluster]:
     """One server for all of these tests."""
-    with open_folder() as folder, Cluster(folder / "data", settings=THROWAWAY) as cluster:
+    with Cluster(made_data, settings=THROWAWAY) as cluster:
         yield cluster
+    until(lambda: not server_runs(made_data))
 
 
 @pytest.fixture
@@ -139,6 +140,7 @@ def test_silent_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         pass
 
 
+@pytest.mark.slow
 def test_without_an_address_the_projects_own_server_is_used(folder: Path, migrations: Path) -> None:
     with databases(folder, migrations=migrations, build=lambda url: None) as opened:
         assert str(folder / "instance" / "postgres-test") in opened.create()
