@@ -58,6 +58,7 @@ def test_user_revives_a_killed_server_by_acquiring_again(data: Path) -> None:
 def test_killed_supervisor_takes_the_server_along(data: Path, user: subprocess.Popen[str]) -> None:
     server = server_pid(data)
     os.kill(parent_of(server), signal.SIGKILL)
+    until(lambda: not server_runs(data), seconds=3)
     with Cluster(data, settings=THROWAWAY) as cluster:
         assert server_pid(data) != server
         assert kept_rows(cluster) == 1
