@@ -110,11 +110,11 @@ def _short_list() -> frozenset[str]:
 
 
 def _made_of_own_words(password: str, email: str, name: str) -> bool:
-    """Whether little remains once the account's and the product's words are taken out."""
+    """Whether fewer than six letters and digits remain once the account's and the product's words are out."""
     local, _, domain = email.lower().partition("@")
     words = {local, domain.split(".")[0], current_app.config["APP_NAME"].lower(), *name.lower().split()}
     words |= set(re.split(r"[^\w]+|_", local))
     rest = unicodedata.normalize("NFKC", password).lower()
-    for word in sorted((word for word in words if len(word) >= 4), key=len, reverse=True):
+    for word in sorted((word for word in words if len(word) >= 3), key=len, reverse=True):
         rest = rest.replace(word, "")
-    return len(rest) < min(6, len(password) // 2 + 1) and len(rest) < len(password)
+    return len(rest) < len(password) and sum(map(str.isalnum, rest)) < 6

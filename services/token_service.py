@@ -129,6 +129,8 @@ def _verify(token: str) -> AccessClaims:
             leeway=LEEWAY_SECONDS,
             options={"require": REQUIRED_CLAIMS, "strict_aud": True},
         )
+        if claims["exp"] - claims["iat"] > ACCESS_TOKEN_SECONDS:
+            raise InvalidToken  # we never give out one that lives longer
         return AccessClaims(int(claims["sub"]), UUID(claims["sid"]), float(claims["exp"]))
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
