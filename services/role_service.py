@@ -5,10 +5,12 @@ from sqlalchemy import func, select
 from models import Role, User, db
 from models.base import AnyRow
 from services.base_service import found
-from services.errors import Invalid, LastAdmin
+from services.errors import Forbidden, Invalid, LastAdmin
 from services.permissions import PERMISSIONS
+from services.principal import Principal
 
 ADMIN = "admin"
+MEMBER = "member"
 _COLUMNS = (
     Role.name,
     Role.description,
@@ -39,10 +41,36 @@ def names() -> list[str]:
     return list(db.session.scalars(select(Role.name).order_by(Role.name)))
 
 
-def check_exists(name: str) -> None:
-    """Raise Invalid, naming the roles there are, when there is no such role."""
-    if name not in (known := names()):
+def holders() -> dict[str, int]:
+    """How many accounts hold each role; roles that nobody holds are left out. One statement."""
+    counted = db.session.execute(select(User.role, func.count()).group_by(User.role)).all()
+    return {row[0]: row[1] for row in counted}
+
+
+def list_givable(*, by: Principal) -> list[AnyRow]:
+    """The roles that `by` may give to others: those that allow nothing he may not do himself."""
+    return [role for role in list_all() if by.permissions.issuperset(role.permissions)]
+
+
+def check_may_give(name: str, *, by: Principal | None) -> None:
+    """Raise Invalid, naming the roles there are, for an unknown one; Forbidden for one that allows more than `by` may.
+
+    `by` is None for the command line, which may do everything.
+    """
+    known = {role.name: role for role in list_all()}
+    if name not in known:
         raise Invalid.field("role", f"Must be one of: {', '.join(known)}", "unknown_role")
+    if by is not None and not by.permissions.issuperset(known[name].permissions):
+        raise Forbidden("This role allows more than your own.")
+
+
+def check_may_manage(user: User, *, by: Principal | None) -> None:
+    """Raise Forbidden when `user` may do what `by` may not: whoever could take over that account would be promoted."""
+    if by is None or by.user_id == user.id:
+        return
+    allowed = db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or []
+    if not by.permissions.issuperset(allowed):
+        raise Forbidden("This account may do more than your own.")
 
 
 def keep_an_admin(user: User) -> None:

@@ -29,6 +29,10 @@ class MailOut(Out):
     sent_at: Moment | None
 
 
+#: Where a mail can be.
+STATES = tuple(MailStatus)
+
+
 class OutboxQuery(PageQuery):
     """Which mails."""
 
