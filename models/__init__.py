@@ -1,4 +1,7 @@
-"""Every table, imported here so that migrations and the shell see them all."""
+"""Every table: the modules of this folder are found and imported, so that migrations and the shell see them all."""
+
+import importlib
+import pkgutil
 
 from models.audit import AuditEvent
 from models.base import db
@@ -22,3 +25,6 @@ __all__ = [
     "UserSession",
     "db",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
