@@ -116,8 +116,11 @@ def get(mail_id: UUID) -> AnyRow:
     return found(db.session.execute(select(*COLUMNS).where(OutboxMail.id == mail_id)).first())
 
 
-def resend(mail_id: UUID, *, by: Principal) -> None:
-    """Queue a mail that was sent or given up once more, as it was. Raises NotFound or MailStillQueued."""
+def resend(mail_id: UUID, *, by: Principal | None) -> None:
+    """Queue a mail that was sent or given up once more, as it was. Raises NotFound or MailStillQueued.
+
+    `by` is None for the command line.
+    """
     queued = db.session.scalar(
         update(OutboxMail)
         .where(OutboxMail.id == mail_id, OutboxMail.status != MailStatus.QUEUED)
@@ -127,7 +130,9 @@ def resend(mail_id: UUID, *, by: Principal) -> None:
     if queued is None:
         get(mail_id)
         raise MailStillQueued
-    audit_service.record("mail:resend", actor_id=by.user_id, mail_id=str(mail_id), kind=queued)
+    audit_service.record(
+        "mail:resend", actor_id=by.user_id if by else None, mail_id=str(mail_id), kind=queued
+    )
     db.session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
@@ -142,12 +147,6 @@ def mailbox() -> list[MailboxMail]:
 def mailbox_mail(mail_id: UUID) -> MailboxMail:
     """One mail with its content, for the development mailbox alone. Raises NotFound."""
     return _opened(found(db.session.get(OutboxMail, mail_id)))
-
-
-def counts() -> dict[MailStatus, int]:
-    """How many mails there are of each status; each status is there. One statement."""
-    rows = db.session.execute(select(OutboxMail.status, func.count()).group_by(OutboxMail.status))
-    return dict.fromkeys(MailStatus, 0) | {MailStatus(status): count for status, count in rows}
 
 
 def stats() -> OutboxStats:

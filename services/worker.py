@@ -52,6 +52,11 @@ def run(app: Flask) -> None:
             signal.signal(number, handler)
 
 
+def purge() -> dict[str, int]:
+    """Delete everywhere what has expired; returns how many rows of each kind. Each kind commits by itself."""
+    return {name: _in_a_unit_of_work(delete) for name, delete in PURGES.items()}
+
+
 class Worker:
     """The loop, its listening connection, and a bell that wakes it. `work` in one thread, `stop` from any."""
 
@@ -106,8 +111,7 @@ class Worker:
         if self._is_stopping or time.monotonic() < self._purge_due:
             return
         self._purge_due = time.monotonic() + PURGE_SECONDS
-        counts = {name: _in_a_unit_of_work(purge) for name, purge in PURGES.items()}
-        log.info("purged", **counts)
+        log.info("purged", **purge())
 
     def _wait(self) -> None:
         """Until a mail is written, the sweep is due, or `stop`; briefly while the database is away."""

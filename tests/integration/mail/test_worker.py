@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 
 from config import PROJECT_ROOT
 from models import OutboxMail, db
@@ -77,6 +77,25 @@ def test_worker_outlives_the_loss_of_its_connections(
             postbox.wait_for(number + 1, seconds=5)
             cut_connections(mail_app)
     assert set(postbox.copies().values()) == {1}
+
+
+def test_worker_waits_for_a_database_that_is_away(
+    mail_app: Flask, postbox: Postbox, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LOST_DATABASE_SECONDS", 0.1)
+    write("alice@example.com")
+    with closed_database(mail_app), working(mail_app) as made:
+        time.sleep(0.5)
+        assert postbox.received == []
+        open_database(mail_app)
+        postbox.wait_for(1, seconds=5)
+        made.stop()
+    assert len(postbox.received) == 1
+
+
+def test_worker_stops_while_the_database_is_away(mail_app: Flask) -> None:
+    with closed_database(mail_app), working(mail_app):
+        time.sleep(0.2)
 
 
 def test_connections_lost_while_sending_give_no_second_copy(
@@ -245,6 +264,42 @@ def cut_connections(app: Flask) -> None:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+
+
+@contextmanager
+def closed_database(app: Flask) -> Iterator[None]:
+    """A database that takes no connection, for the block or until `open_database`."""
+    with app.app_context():
+        db.engine.dispose()
+    set_open(app, "false")
+    with server_of(app).connect() as server:
+        server.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": database_of(app)},
+        )
+    try:
+        yield
+    finally:
+        open_database(app)
+
+
+def open_database(app: Flask) -> None:
+    set_open(app, "true")
+
+
+def set_open(app: Flask, is_open: str) -> None:
+    with server_of(app).connect() as server:
+        server.execute(text(f'ALTER DATABASE "{database_of(app)}" ALLOW_CONNECTIONS {is_open}'))
+
+
+def server_of(app: Flask) -> Engine:
+    """Beside the application's database, on the same server."""
+    url = make_url(app.config["SQLALCHEMY_DATABASE_URI"]).set(database="postgres")
+    return create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+
+def database_of(app: Flask) -> str:
+    return str(make_url(app.config["SQLALCHEMY_DATABASE_URI"]).database)
 
 
 def wait_until(true: Callable[[], bool], *, seconds: float = 10) -> None:

@@ -1,5 +1,6 @@
 """Mails are rows of the transaction that causes them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
@@ -8,6 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from config import PROJECT_ROOT
 from models import AuditEvent, OutboxMail, db
 from models.base import now
 from services import mail_service, outbox_service
@@ -107,14 +109,6 @@ def test_mailbox_opens_one_mail(app: Flask, write: Write, outbox: Outbox) -> Non
             outbox_service.mailbox_mail(uuid4())
 
 
-def test_counts_know_each_status(app: Flask, write: Write, set_all: SetAll) -> None:
-    write("alice@example.com")
-    set_all(status="'failed'")
-    write("bob@example.com", "charlie@example.com")
-    with app.app_context():
-        assert outbox_service.counts() == {"queued": 2, "sent": 0, "failed": 1}
-
-
 def test_list_shows_no_content_and_filters(app: Flask, write: Write, set_all: SetAll) -> None:
     write("alice@example.com")
     set_all(status="'failed'", last_error="'550 nobody here'")
@@ -187,6 +181,18 @@ def test_sent_mail_can_be_sent_again(
     assert (mail.status, mail.sent_at) == ("queued", None)
 
 
+def test_command_line_sends_again_without_an_actor(
+    app: Flask, write: Write, outbox: Outbox, set_all: SetAll
+) -> None:
+    write("alice@example.com")
+    set_all(status="'failed'")
+    with app.app_context(), unit_of_work():
+        outbox_service.resend(outbox()[0].id, by=None)
+    with app.app_context():
+        assert db.session.scalars(db.select(AuditEvent)).one().actor_id is None
+    assert outbox()[0].status == "queued"
+
+
 def test_waiting_mail_is_not_queued_twice(app: Flask, ada: Person, write: Write, outbox: Outbox) -> None:
     write("alice@example.com")
     mail_id = outbox()[0].id
@@ -212,6 +218,21 @@ def test_purge_forgets_old_mails_but_none_that_waits(
     with app.app_context(), unit_of_work():
         assert outbox_service.purge() == 1
     assert [mail.to_address for mail in outbox()] == ["old-and-waiting@example.com", "new@example.com"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        {
+            path
+            for template in (PROJECT_ROOT / "templates" / "emails").iterdir()
+            for path in re.findall(r'link\("([^"]+)"', template.read_text(encoding="utf-8"))
+        }
+    ),
+)
+def test_links_in_mails_lead_to_pages(app: Flask, path: str) -> None:
+    endpoint, _ = app.url_map.bind("localhost").match(path, method="GET")
+    assert endpoint.startswith("auth.")
 
 
 def principal(person: Person) -> Principal:
