@@ -1,17 +1,22 @@
 """The application: `create_app` puts the rooms together; `application` and `app` are made when first asked for."""
 
 import logging
+import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, cast
 
+import click
 from flask import Flask, request
+from flask.cli import FlaskGroup
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from werkzeug.routing import IntegerConverter
 
 import localdb
+import models
 from blueprints import register_blueprints
 from blueprints.http import access, errors, guard, logs
 from blueprints.http import templates as page_templates
@@ -20,11 +25,13 @@ from config import PROJECT_ROOT, VERSION, Config, ConfigurationError, environmen
 from extensions import migrate
 from models import db
 from models.connections import watch_connections
-from services import password_service, throttle_service
+from services import migration_service, password_service, throttle_service
 from services.base_service import reading, unit_of_work
 
 __all__ = ["create_app", "db"]
 
+#: `flask` commands that serve: their log goes to standard output, as that of gunicorn does.
+SERVING = ("run", "start", "web", "worker")
 TRIES = 3
 #: serialization_failure, deadlock_detected: PostgreSQL asks for the same again.
 RETRIABLE = frozenset({"40001", "40P01"})
@@ -66,8 +73,9 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     """
     settings = environment(config_name).load(**overrides)
     app = Portico("portico", root_path=str(PROJECT_ROOT), static_folder="static", template_folder="templates")
+    app.extensions["settings"] = settings
     _configure(app, settings)
-    logs.init_app(app)
+    logs.init_app(app, stream=sys.stderr if _answers_on_stdout() else sys.stdout)
     _connect(app)
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
@@ -79,6 +87,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     password_service.init_app(app)
     throttle_service.init_app(app)
     register_blueprints(app)
+    app.shell_context_processor(lambda: {name: getattr(models, name) for name in models.__all__})
     app.wsgi_app = Porch(  # type: ignore[method-assign]  # as Flask's documentation has it
         app.wsgi_app,
         base_url=app.config["BASE_URL"],
@@ -160,12 +169,48 @@ def _worth_repeating(error: DBAPIError, only_reads: bool) -> bool:
     return only_reads and error.connection_invalidated and isinstance(error, OperationalError)
 
 
+def _flask_command() -> str:
+    """The first word after `flask` on the command line; empty in other programs."""
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true" or Path(sys.argv[0]).stem not in {"flask", "__main__"}:
+        return ""
+    words = iter(sys.argv[1:])
+    for word in words:
+        if word in {"-A", "--app", "-e", "--env-file"}:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _answers_on_stdout() -> bool:
+    """Whether this is a command whose output is an answer, which log lines would spoil."""
+    return _flask_command() not in {"", *SERVING}
+
+
+def _where_flask_runs() -> dict[str, Any]:
+    """The address that `flask run` was told, so that links in mails lead there."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run" or "port" not in context.params:
+        return {}
+    return {"FLASK_HOST": context.params["host"], "PORT": context.params["port"]}
+
+
+def _for_this_process() -> Flask:
+    """The application by the environment. A database of our own that nobody has used yet gets its tables."""
+    made = create_app(**_where_flask_runs())
+    if not made.config["DATABASE_URL"] and not made.testing and _flask_command() != "db":
+        with made.app_context():
+            if migration_service.is_empty():
+                migration_service.bring_up_to_date()
+    return made
+
+
 def __getattr__(name: str) -> Flask:
     """`application` and `app`, for gunicorn, uWSGI and `flask`: made when first asked for, by the environment."""
     if name not in {"application", "app"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        made = create_app()
+        made = _for_this_process()
     except (ConfigurationError, localdb.LocalDatabaseError) as error:
         sys.exit(str(error))
     globals()["application"] = globals()["app"] = made
@@ -173,4 +218,4 @@ def __getattr__(name: str) -> Flask:
 
 
 if __name__ == "__main__":
-    __getattr__("application").cli.main(["start", "--no-worker"], prog_name="python app.py")
+    FlaskGroup(create_app=lambda: __getattr__("application")).main(["start", "--no-worker", *sys.argv[1:]])

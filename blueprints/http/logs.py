@@ -1,10 +1,9 @@
 """Logging: structlog's events and everybody else's records, as JSON lines or as text, to stdout and files."""
 
 import logging
-import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from flask import Flask
@@ -18,8 +17,8 @@ TRACEBACKS = structlog.processors.ExceptionRenderer(
 )
 
 
-def init_app(app: Flask) -> None:
-    """Send every log line of the process where the settings say; a second app in the process changes nothing twice."""
+def init_app(app: Flask, stream: TextIO) -> None:
+    """Send every log line of the process to `stream` and where the settings say; a second app changes nothing twice."""
     as_json = app.config["LOG_FORMAT"] == "json"
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -33,13 +32,15 @@ def init_app(app: Flask) -> None:
         cache_logger_on_first_use=True,
     )
     last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    last += [TRACEBACKS, structlog.processors.JSONRenderer()] if as_json else [_console()]
+    last += (
+        [TRACEBACKS, structlog.processors.JSONRenderer()] if as_json else [_console(colors=stream.isatty())]
+    )
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if getattr(handler, "portico", False)]:
         root.removeHandler(handler)
         handler.close()
-    for handler in _handlers(app.config["LOG_DIR"]):
+    for handler in _handlers(stream, app.config["LOG_DIR"]):
         handler.setFormatter(formatter)
         handler.portico = True  # type: ignore[attr-defined]  # so that the next app replaces it
         root.addHandler(handler)
@@ -48,8 +49,8 @@ def init_app(app: Flask) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def _handlers(directory: str) -> list[logging.Handler]:
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+def _handlers(stream: TextIO, directory: str) -> list[logging.Handler]:
+    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
     if directory:
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def _handlers(directory: str) -> list[logging.Handler]:
     return handlers
 
 
-def _console() -> Any:
+def _console(*, colors: bool) -> Any:
     return structlog.dev.ConsoleRenderer(
-        colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )

@@ -1,0 +1,34 @@
+"""What the command line does with accounts beyond the pages: find by id or address, hand over a link."""
+
+from sqlalchemy import func, select
+
+from models import User, db
+from services import audit_service, link_service, mail_service, user_service
+from services.base_service import flush
+from services.errors import NotFound
+from services.schemas.base import ID_MAX
+from services.schemas.user import UserCreateIn
+
+
+def resolve(who: str) -> int:
+    """The id of the account with this id or address. Raises NotFound."""
+    is_id = who.isdecimal() and int(who) <= ID_MAX
+    matches = User.id == int(who) if is_id else func.lower(User.email) == func.lower(who)
+    user_id = db.session.scalar(select(User.id).where(matches))
+    if user_id is None:
+        raise NotFound(f"There is no account {who}.")
+    return user_id
+
+
+def create(data: UserCreateIn) -> tuple[User, str | None]:
+    """Make an account whose address counts as confirmed; without a password, with the link that sets one.
+
+    Nothing is mailed: whoever has the command line hands the link over. Raises as `user_service.create`.
+    """
+    user = user_service.create(data, by=None)
+    user.email_verified = True
+    flush()
+    if data.password is not None:
+        return user, None
+    audit_service.record("account:invite", actor_id=None, target_id=user.id)
+    return user, mail_service.link("/auth/invitation", token=link_service.make_invitation(user))
