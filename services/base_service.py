@@ -50,6 +50,24 @@ def unit_of_work() -> Iterator[None]:
 
 
 @contextmanager
+def attempt() -> Iterator[None]:
+    """A unit of work's part whose refusal is answered, not raised: what was refused leaves nothing behind.
+
+    Whoever catches a DomainError must have it pass through here first, or the commit at the door would keep half of it.
+    """
+    try:
+        yield
+        flush()
+    except DomainError as error:
+        if not error.keep_changes:
+            _roll_back()
+        raise
+    except IntegrityError as error:
+        _roll_back()
+        raise broken_constraint(error) from error
+
+
+@contextmanager
 def reading() -> Iterator[None]:
     """Only read: on an AUTOCOMMIT connection, so that no BEGIN and no ROLLBACK travel to the server."""
     db.session.info["reading"] = True

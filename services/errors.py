@@ -192,6 +192,16 @@ class LinkExpired(DomainError):
     keep_changes = True
 
 
+class WrongCode(LinkExpired):
+    """410: the typed code is wrong, was used or replaced, or is too old; one answer for all of it."""
+
+    title = "The code does not work"
+    default_message = "This code is wrong, was used before, or is too old. Ask for a new one."
+
+    def __init__(self) -> None:
+        super().__init__(details={"field": "code"})
+
+
 class PreconditionFailed(DomainError):
     """412: somebody changed it in between."""
 

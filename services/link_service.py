@@ -9,7 +9,7 @@ from models import OneTimeToken, User, db
 from models.base import now
 from models.enums import TokenPurpose
 from services import token_service
-from services.errors import LinkExpired
+from services.errors import LinkExpired, WrongCode
 
 CODE_LIFE = timedelta(minutes=10)
 CODE_TRIES = 5
@@ -77,7 +77,7 @@ def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
 
 
 def use_code(email: str, code: str) -> OneTimeToken:
-    """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises LinkExpired."""
+    """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises WrongCode."""
     row = db.session.scalar(
         select(OneTimeToken)
         .where(
@@ -92,13 +92,24 @@ def use_code(email: str, code: str) -> OneTimeToken:
     )
     digest = token_service.code_digest("".join(filter(str.isdigit, code)), email)
     if row is None:
-        raise LinkExpired
+        raise WrongCode
     if row.code_hash is None or not token_service.same(row.code_hash, digest):
         row.attempts += 1
-        raise LinkExpired  # which keeps the counted try
+        raise WrongCode  # which keeps the counted try
     db.session.delete(row)
     db.session.flush()  # as in `use`
     return row
+
+
+def pending_address(user_id: int) -> str | None:
+    """The address that waits for its owner to open the link of a change; None when no change is under way."""
+    return db.session.scalar(
+        select(OneTimeToken.email).where(
+            OneTimeToken.user_id == user_id,
+            OneTimeToken.purpose == TokenPurpose.CHANGE_EMAIL,
+            OneTimeToken.expires_at > now(),
+        )
+    )
 
 
 def forget_all(user_id: int) -> None:

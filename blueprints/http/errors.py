@@ -66,11 +66,18 @@ def answer(error: DomainError, status: int | None = None) -> Response:
     """Dress an error for whoever asked, with the headers its status calls for."""
     status = status or status_of(error)
     response = failure(error, status) if wants_json() else _page(error, status)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = _challenge(error)
-    if status in {429, 503}:
-        response.headers["Retry-After"] = str(error.retry_after_seconds or RETRY_AFTER_SECONDS)
+    response.headers.extend(request.environ.get("portico.spent", {}))
+    response.headers.update(headers_of(error, status))
     return response
+
+
+def headers_of(error: DomainError, status: int) -> dict[str, str]:
+    """The headers that this status calls for (RFC 9110 sections 11.6.1 and 10.2.3)."""
+    if status == 401:
+        return {"WWW-Authenticate": _challenge(error)}
+    if status in {429, 503}:
+        return {"Retry-After": str(error.retry_after_seconds or RETRY_AFTER_SECONDS)}
+    return {}
 
 
 def init_app(app: Flask) -> None:

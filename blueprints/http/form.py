@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, redirect, render_template, request
+from flask import Response, flash, redirect, render_template, request
 from pydantic import BaseModel, TypeAdapter
 
 from blueprints.http.envelope import success
-from blueprints.http.errors import status_of, wants_json
+from blueprints.http.errors import headers_of, status_of, wants_json
 from blueprints.http.validation import read_form, read_json
+from services.base_service import attempt
 from services.errors import (
     Conflict,
     DomainError,
     Forbidden,
     Invalid,
-    LinkExpired,
     NotAuthenticated,
     RateLimited,
+    WrongCode,
 )
 from services.schemas.base import In
 
 #: What a form shows again with its message; anything else is a page of its own.
-SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited)
+SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited, WrongCode)
 
 
 @dataclass(slots=True)
@@ -64,19 +65,20 @@ class Form:
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields.values())
 
-    def submit(self, act: Callable[[Any], Any]) -> bool:
-        """Validate what was sent and run `act` with it. False when the form is to be shown again.
+    def submit(self, act: Callable[[Any], Any], *, programs: Any = None) -> bool:
+        """Validate what was sent and run `act` with it. False when the form is to be shown, or shown again.
 
-        Programs' faults are raised instead, for the envelope.
+        Programs' faults are raised instead, for the envelope; `programs` is their schema where it is not the form's.
         """
+        if request.method != "POST":
+            return False
         if request.mimetype == "application/json":
-            self.result = act(read_json(TypeAdapter(self.schema)))
+            self.result = act(read_json(TypeAdapter(programs or self.schema)))
             return True
         self._keep(request.form)
         try:
-            self.result = act(read_form(self.schema, request.form))
-        except LinkExpired:
-            raise
+            with attempt():
+                self.result = act(read_form(self.schema, request.form))
         except SHOWN as error:
             if wants_json():
                 raise
@@ -93,11 +95,10 @@ class Form:
     def render(self, template: str, **context: Any) -> Response:
         """The page with this form; 422, or the status of what was refused, when it is shown again."""
         status = status_of(self.error) if self.error else 200
-        response = Response(
-            render_template(template, form=self, **context), status=status, mimetype="text/html"
-        )
-        if isinstance(self.error, RateLimited) and self.error.retry_after_seconds:
-            response.headers["Retry-After"] = str(self.error.retry_after_seconds)
+        page = render_template(template, form=self, **context)
+        response = Response(page, status=status, mimetype="text/html")
+        if self.error:
+            response.headers.update(headers_of(self.error, status))
         return response
 
     def _keep(self, sent: Mapping[str, str]) -> None:
@@ -114,12 +115,23 @@ class Form:
             self.refuse(name, fault["error"])
 
 
-def done(location: str, *, data: BaseModel | None = None, message: str, status: int = 200) -> Response:
-    """The end of a form that worked: on to `location` (303), or the envelope for programs."""
+def done(
+    location: str, *, data: Callable[[], BaseModel] | None = None, message: str, status: int = 200
+) -> Response:
+    """The end of a form that worked: on to `location` (303); for programs the envelope with `data` and `status`."""
     if wants_json():
-        body = data.model_dump_json().encode() if data is not None else b"null"
+        body = data().model_dump_json().encode() if data else b"null"
         return success(body, message=message, status=status)
     return redirect(location, 303)  # type: ignore[return-value]  # Flask's redirect is typed as Werkzeug's answer
+
+
+def told(
+    location: str, *, data: Callable[[], BaseModel] | None = None, message: str, status: int = 200
+) -> Response:
+    """As `done`; people read the message on the page they come to."""
+    if not wants_json():
+        flash(message, "success")
+    return done(location, data=data, message=message, status=status)
 
 
 def _shown(value: object) -> str:
