@@ -5,16 +5,19 @@ Actions are `area:thing:what` in the vocabulary below (docs/audit.md).
 
 import csv
 import io
+import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from models import AuditEvent, User, db
-from models.base import AnySelect
+from models.base import AnyRow, AnySelect
 from services.origin import origin
 from services.paging import Listing, page_of
-from services.schemas.audit import AuditQuery
+from services.schemas.audit import AuditQuery, OwnEventQuery
 
 ACTIONS: dict[str, str] = {
     "account:register": "Registered",
@@ -27,6 +30,7 @@ ACTIONS: dict[str, str] = {
     "account:suspend": "Suspended",
     "account:reinstate": "Reinstated",
     "account:delete": "Account deleted",
+    "account:delete_refused": "Deletion refused",
     "account:login:success": "Signed in",
     "account:login:failure": "Sign-in refused",
     "account:logout": "Signed out",
@@ -44,6 +48,9 @@ ACTIONS: dict[str, str] = {
 }
 CSV_COLUMNS = ("created_at", "action", "actor_id", "target_id", "ip", "user_agent", "request_id", "details")
 CSV_ROWS = 10_000
+#: In both widths: East Asian spreadsheets read the wide ones too.
+FORMULA_STARTS = frozenset("=+-@＝＋－＠")
+SORTS: Mapping[str, SQLColumnExpression[Any]] = {"created_at": AuditEvent.created_at, "id": AuditEvent.id}
 
 _actor, _target = aliased(User), aliased(User)
 
@@ -68,15 +75,30 @@ def record(action: str, *, actor_id: int | None, target_id: int | None = None, *
 
 def page(query: AuditQuery) -> Listing:
     """Events, newest first unless asked otherwise, with the names of the people in them."""
-    sorts = {"created_at": AuditEvent.created_at, "id": AuditEvent.id}
-    return page_of(_select(query), query, sorts=sorts, key=AuditEvent.id)
+    return page_of(_select(query), query, sorts=SORTS, key=AuditEvent.id)
 
 
 def page_about(user_id: int, query: AuditQuery) -> Listing:
-    """What concerns one account. Where somebody sees his own, the schema leaves out who else acted and from where."""
-    sorts = {"created_at": AuditEvent.created_at, "id": AuditEvent.id}
+    """What concerns one account, for those who may see everything."""
     statement = _select(query).where(AuditEvent.target_id == user_id)
-    return page_of(statement, query, sorts=sorts, key=AuditEvent.id)
+    return page_of(statement, query, sorts=SORTS, key=AuditEvent.id)
+
+
+def latest_about(user_id: int, *, count: int) -> list[AnyRow]:
+    """The newest few events that concern one account, for those who may see everything. One statement."""
+    newest = _select(AuditQuery()).where(AuditEvent.target_id == user_id).order_by(AuditEvent.id.desc())
+    return list(db.session.execute(newest.limit(count)).all())
+
+
+def own_page(user_id: int, query: OwnEventQuery) -> Listing:
+    """What happened to one's own account. Of what somebody else did, neither who nor from where."""
+    return page_of(_filtered(_select_own(user_id), query), query, sorts=SORTS, key=AuditEvent.id)
+
+
+def own_latest(user_id: int, count: int) -> list[AnyRow]:
+    """The newest of one's own events, as `own_page` shows them."""
+    newest = _select_own(user_id).order_by(AuditEvent.id.desc()).limit(count)
+    return list(db.session.execute(newest).all())
 
 
 def as_csv(query: AuditQuery) -> str:
@@ -90,13 +112,19 @@ def as_csv(query: AuditQuery) -> str:
 
 
 def cell(value: Any) -> str:
-    """A CSV cell: a leading = + - @ or control character is prefixed, so that nothing is run (ASVS 1.2.10)."""
-    text = (
-        value.isoformat().replace("+00:00", "Z")
-        if hasattr(value, "isoformat")
-        else str(value if value is not None else "")
-    )
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    """A CSV cell: what a spreadsheet would run as a formula is prefixed, so that nothing is run (ASVS 1.2.10)."""
+    text = _text(value)
+    is_formula = text.lstrip()[:1] in FORMULA_STARTS or text[:1] in {"\t", "\r", "\n"}
+    return f"'{text}" if is_formula else text
+
+
+def _text(value: Any) -> str:
+    """As the API writes it: times with Z, true and false, objects as JSON; nothing for none."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)
 
 
 def _select(query: AuditQuery) -> AnySelect:
@@ -113,20 +141,36 @@ def _select(query: AuditQuery) -> AnySelect:
             AuditEvent.request_id,
             AuditEvent.details,
             AuditEvent.created_at,
-            func.coalesce(AuditEvent.actor_id == AuditEvent.target_id, False).label("by_you"),
         )
         .outerjoin(_actor, _actor.id == AuditEvent.actor_id)
         .outerjoin(_target, _target.id == AuditEvent.target_id)
     )
+    if query.actor_id:
+        statement = statement.where(AuditEvent.actor_id == query.actor_id)
+    if query.target_id:
+        statement = statement.where(AuditEvent.target_id == query.target_id)
+    return _filtered(statement, query)
+
+
+def _select_own(user_id: int) -> AnySelect:
+    # Nobody known (a failed sign-in) is told with address and agent; another person, an administrator say, is not.
+    shown = or_(AuditEvent.actor_id.is_(None), AuditEvent.actor_id == user_id)
+    return select(
+        AuditEvent.id,
+        AuditEvent.action,
+        func.coalesce(AuditEvent.actor_id == user_id, False).label("by_you"),
+        case((shown, AuditEvent.ip)).label("ip"),
+        case((shown, AuditEvent.user_agent)).label("user_agent"),
+        AuditEvent.created_at,
+    ).where(AuditEvent.target_id == user_id)
+
+
+def _filtered(statement: AnySelect, query: OwnEventQuery) -> AnySelect:
     if query.action:
         statement = statement.where(
             (AuditEvent.action == query.action)
             | AuditEvent.action.startswith(f"{query.action}:", autoescape=True)
         )
-    if query.actor_id:
-        statement = statement.where(AuditEvent.actor_id == query.actor_id)
-    if query.target_id:
-        statement = statement.where(AuditEvent.target_id == query.target_id)
     if query.since:
         statement = statement.where(AuditEvent.created_at >= query.since)
     if query.until:

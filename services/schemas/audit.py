@@ -38,22 +38,29 @@ class OwnEventOut(Out):
     created_at: Moment
 
 
-class AuditQuery(PageQuery):
-    """Which events."""
+class OwnEventQuery(PageQuery):
+    """Which events of one's own; not by whom, since that is nobody's to find out."""
 
     sorts = ("created_at", "id")
-    default_sort = "-created_at"
+    default_sort = "-id"  # as they happened, too; and an account's events have an index in this order
 
     action: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[a-z_]+(:[a-z_]+)*$", max_length=80)] | None,
         BeforeValidator(_blank),
     ] = Field(None, alias="filter[action]")
     """An action, or the beginning of several: `account:login`."""
-    actor_id: Annotated[Id | None, BeforeValidator(_blank)] = Field(None, alias="filter[actor_id]")
-    """Who did it."""
-    target_id: Annotated[Id | None, BeforeValidator(_blank)] = Field(None, alias="filter[target_id]")
-    """Whom it was done to."""
     since: Annotated[QueryMoment | None, BeforeValidator(_blank)] = Field(None, alias="filter[from]")
     """From this moment on."""
     until: Annotated[QueryMoment | None, BeforeValidator(_blank)] = Field(None, alias="filter[to]")
     """Before this moment."""
+
+
+class AuditQuery(OwnEventQuery):
+    """Which events."""
+
+    default_sort = "-created_at"
+
+    actor_id: Annotated[Id | None, BeforeValidator(_blank)] = Field(None, alias="filter[actor_id]")
+    """Who did it."""
+    target_id: Annotated[Id | None, BeforeValidator(_blank)] = Field(None, alias="filter[target_id]")
+    """Whom it was done to."""
