@@ -1,5 +1,30 @@
 """The home page and the dashboard."""
 
-from flask import Blueprint
+from flask import Blueprint, render_template
+
+from blueprints.http.access import allow, anyone, signed_in, signed_in_visitor
+from services import audit_service, dashboard_service
 
 bp = Blueprint("main", __name__)
+
+
+@bp.get("/")
+@allow(anyone)
+def home() -> str:
+    """What this is."""
+    return render_template("main/home.html")
+
+
+@bp.get("/dashboard")
+@allow(signed_in)
+def dashboard() -> str:
+    """What is yours: account, devices, latest events."""
+    yours = dashboard_service.of(signed_in_visitor())
+    return render_template(
+        "main/dashboard.html",
+        user=yours.user,
+        devices_count=yours.user.devices_count,
+        events=yours.events,
+        actions=audit_service.ACTIONS,
+        counts=yours.counts,
+    )

@@ -17,6 +17,7 @@ from services import (
 )
 from services.base_service import flush
 from services.errors import (
+    Conflict,
     EmailNotVerified,
     EmailTaken,
     InvalidCredentials,
@@ -29,6 +30,7 @@ from services.schemas.auth import (
     ApiLoginIn,
     ChangeEmailIn,
     ChangePasswordIn,
+    LinkOut,
     LoginIn,
     RegisterIn,
     ResetPasswordIn,
@@ -37,7 +39,7 @@ from services.schemas.auth import (
     VerifyByCodeIn,
     VerifyByLinkIn,
 )
-from services.schemas.user import UserOut
+from services.schemas.user import DeleteUserIn, UserOut
 
 
 def register(data: RegisterIn) -> None:
@@ -119,6 +121,29 @@ def mail_reset(user: User, *, actor_id: int | None) -> None:
     audit_service.record("account:password:reset_request", actor_id=actor_id, target_id=user.id)
 
 
+def send_reset(user_id: int, *, by: Principal) -> None:
+    """Mail somebody a link that sets a password: an invitation where there never was one. Nobody else sees either.
+
+    Raises NotFound, Forbidden (an account above `by`) or Conflict when the account is suspended.
+    """
+    user = user_service.load_managed(user_id, by=by)
+    if not user.is_active:
+        raise Conflict("This account is suspended. Reinstate it first.")
+    if user.password_hash is None:
+        user_service.invite(user, by=by)
+    else:
+        mail_reset(user, actor_id=by.user_id)
+
+
+def delete_user(user_id: int, data: DeleteUserIn, *, by: Principal) -> None:
+    """Delete an account for good, after whoever does it has shown his own password.
+
+    Raises ReauthenticationRequired, RateLimited, or as `user_service.delete`.
+    """
+    _check_password(by, data.current_password, "account:delete_refused", target_id=user_id)
+    user_service.delete(user_id, by=by, reason=data.reason)
+
+
 def reset_password(data: ResetPasswordIn) -> None:
     """Set a new password by a mailed link: every session ends, nobody is signed in. It confirms the address too.
 
@@ -161,11 +186,12 @@ def request_email_change(data: ChangeEmailIn, *, by: Principal) -> None:
     user = _confirmed(by, data.current_password, "account:password:change_refused")
     audit_service.record("account:email:change_request", actor_id=user.id, after={"email": data.email})
     mail_service.send("email_changed_notice", to=user.email, name=user.name, new_email=data.email)
+    # Made for a taken address too, and never mailed: "waits for its confirmation" is all that anybody sees of either.
+    token = link_service.make_email_change(user, data.email)
     holder = user_service.find_by_email(data.email)
     if holder is not None and holder.id != user.id:
         mail_service.send("already_registered", to=holder.email, name=holder.name)
         return
-    token = link_service.make_email_change(user, data.email)
     mail_service.send(
         "email_change_confirm",
         to=data.email,
@@ -188,6 +214,15 @@ def confirm_email_change(token: str) -> User:
     )
     user_service.tell_address_changed(user, former)
     return user
+
+
+def look_at_link(token: str, purpose: TokenPurpose) -> LinkOut:
+    """What a mailed link is about, for the page that asks before it acts. Uses nothing up. Raises LinkExpired."""
+    row = link_service.look(token, purpose)
+    if purpose == TokenPurpose.SETUP_ADMIN and _has_admin():
+        raise LinkExpired
+    name = db.session.scalar(select(User.name).where(User.id == row.user_id))
+    return LinkOut(token=token, email=row.email or "", name=name or "")
 
 
 def setup_link() -> str | None:
@@ -305,6 +340,16 @@ def _confirmed(by: Principal, password: str, refusal: str) -> User:
         )
     throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     return user
+
+
+def _check_password(by: Principal, password: str, refusal: str, *, target_id: int) -> None:
+    """As `_confirmed`, for what is done to others: without a lock, or two who do it to each other would deadlock."""
+    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
+    known = db.session.scalar(select(User.password_hash).where(User.id == by.user_id))
+    if not password_service.verify(password, known):
+        audit_service.record(refusal, actor_id=by.user_id, target_id=target_id)
+        raise ReauthenticationRequired("Your password is wrong.", details={"field": "current_password"})
+    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
 
 
 def _has_admin() -> bool:

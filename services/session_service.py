@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy import ScalarSelect, bindparam, delete, func, literal, select, update
 
 from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
@@ -139,6 +139,12 @@ def list_of(user_id: int, *, current: UUID | None) -> list[AnyRow]:
             .order_by(UserSession.last_seen_at.desc(), UserSession.id)
         ).all()
     )
+
+
+def count_of(user_id: int) -> ScalarSelect[int]:
+    """How many live sessions an account has, as part of a larger question."""
+    live = select(func.count()).select_from(UserSession).where(UserSession.user_id == user_id, _alive())
+    return live.scalar_subquery()
 
 
 def end(session_id: UUID, *, user_id: int, by: Principal) -> None:

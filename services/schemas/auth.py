@@ -1,14 +1,22 @@
 """What the doors of the accounts take and give."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
+from models.enums import TokenPurpose
 from services.schemas.base import Email, In, Line, Name, Opaque, Out, Password
 from services.schemas.user import UserOut
 
+#: What a mailed link is good for.
+LinkPurpose = TokenPurpose
+
 #: Six digits as typed; blanks between them don't matter.
-TypedCode = Annotated[str, StringConstraints(pattern=r"^\s*[0-9]{3}[ -]?[0-9]{3}\s*$", max_length=20)]
+TypedCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^\s*[0-9]{3}[ -]?[0-9]{3}\s*$", max_length=20),
+    Field(json_schema_extra={"examples": ["482 913"]}),
+]
 
 
 class RegisterIn(In):
@@ -50,6 +58,21 @@ class SignedInOut(TokenPairOut):
     user: UserOut
 
 
+class SignedInHereOut(Out):
+    """A finished sign-in of a browser: its session is in the cookie."""
+
+    status: Literal["signed_in"]
+    user: UserOut
+
+
+class LinkOut(Out):
+    """What a mailed link is about. `email` and `name` are "" where it is about nobody yet."""
+
+    token: str
+    email: str
+    name: str
+
+
 class RefreshIn(In):
     """The latest refresh token."""
 
@@ -73,6 +96,17 @@ class VerifyByCodeIn(In):
 
     email: Email = Field(title="E-mail address")
     code: TypedCode = Field(title="Code")
+
+
+def _way_to_verify(given: Any) -> str:
+    return "VerifyByLinkIn" if not isinstance(given, dict) or "token" in given else "VerifyByCodeIn"
+
+
+#: One or the other; faults are told of the one that was meant.
+VerifyIn = Annotated[
+    Annotated[VerifyByLinkIn, Tag("VerifyByLinkIn")] | Annotated[VerifyByCodeIn, Tag("VerifyByCodeIn")],
+    Discriminator(_way_to_verify),
+]
 
 
 class ResetPasswordIn(In):
