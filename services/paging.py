@@ -128,20 +128,21 @@ def _beyond(walk: list[tuple[SQLColumnExpression[Any], bool]], values: list[Any]
     return or_(*alternatives)
 
 
-def _signer() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="list-cursor")
+def _signer(query: PageQuery) -> URLSafeSerializer:
+    # A cursor of another list holds values of other types, which PostgreSQL would stumble over.
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt=f"list-cursor:{type(query).__name__}")
 
 
 def _write_cursor(query: PageQuery, row: AnyRow, columns: int, *, backwards: bool) -> str:
     values = [_plain(value) for value in tuple(row)[-columns:]]
-    return str(_signer().dumps([query.sort or query.default_sort, backwards, values]))
+    return str(_signer(query).dumps([query.sort or query.default_sort, backwards, values]))
 
 
 def _read_cursor(query: PageQuery) -> tuple[bool, list[Any]]:
     if not query.cursor:
         return False, []
     try:
-        sort, backwards, values = _signer().loads(query.cursor)
+        sort, backwards, values = _signer(query).loads(query.cursor)
     except (BadSignature, ValueError):
         raise Invalid.field("cursor", "This is not a cursor we gave out", "cursor") from None
     if sort != (query.sort or query.default_sort):
