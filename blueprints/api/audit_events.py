@@ -14,7 +14,7 @@ bp = Blueprint("api_audit_events", __name__, url_prefix="/api/v1")
 
 
 @bp.get("/audit-events")
-@endpoint(allow=permission(AUDIT_READ), query=AuditQuery, out=AuditEventOut)
+@endpoint(allow=permission(AUDIT_READ), query=AuditQuery, out=AuditEventOut, also=("text/csv",))
 def list_audit_events(query: AuditQuery) -> Any:
     """List what happened, newest first.
 

@@ -24,6 +24,7 @@ from services.schemas.auth import (
     TokenPairOut,
     VerifyByCodeIn,
     VerifyByLinkIn,
+    VerifyIn,
 )
 
 bp = Blueprint("api_auth", __name__, url_prefix="/api/v1/auth")
@@ -98,7 +99,7 @@ def request_verification(body: EmailIn) -> None:
 @bp.post("/verify-email")
 @endpoint(
     allow=anyone,
-    body=VerifyByLinkIn | VerifyByCodeIn,
+    body=VerifyIn,
     message="The address is confirmed. You can sign in now.",
     errors=(LinkExpired,),
 )

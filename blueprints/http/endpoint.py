@@ -35,6 +35,7 @@ class Contract:
     errors: tuple[type[DomainError], ...]
     many: bool
     takes: frozenset[str]
+    also: tuple[str, ...]
     read_body: TypeAdapter[Any] | None = field(repr=False)
     write: TypeAdapter[Any] = field(repr=False)
 
@@ -58,11 +59,13 @@ def endpoint(
     status: int = 200,
     message: str = "OK",
     errors: tuple[type[DomainError], ...] = (),
+    also: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a two-line view into an API endpoint.
 
     The view is given what its signature names: path parameters, `body`, `query`, `by` (the caller) and `expected` (the
-    tags of If-Match, or None). It returns a row, a `Listing`, None, or a ready Response.
+    tags of If-Match, or None). It returns a row, a `Listing`, None, or a ready Response. `errors` are what its service
+    raises beyond what follows from rule and parameters; `also` are the media types of its ready Responses.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -77,6 +80,7 @@ def endpoint(
             errors=errors,
             many=query is not None and issubclass(query, PageQuery),
             takes=frozenset(inspect.signature(view).parameters),
+            also=also,
             read_body=TypeAdapter(body) if body else None,
             write=TypeAdapter(list[out] if query and issubclass(query, PageQuery) else out),
         )
@@ -84,7 +88,7 @@ def endpoint(
         @wraps(view)
         def answer(**given: Any) -> Response:
             by = bearer() if allow.signed_in else None
-            spent = budget.spend(by)
+            spent = request.environ["portico.spent"] = budget.spend(by)
             if by is not None:
                 allow.check(by)
             _gather(contract, given, by)
@@ -111,8 +115,9 @@ def _gather(contract: Contract, given: dict[str, Any], by: Any) -> None:
 
 
 def _expected() -> frozenset[str] | None:
+    """The tags of If-Match. None without one, or with `*`: the resource exists, or the view says 404."""
     tags = request.if_match
-    return None if not tags or tags.star_tag else frozenset(tags.as_set())
+    return None if "If-Match" not in request.headers or tags.star_tag else frozenset(tags.as_set())
 
 
 def _respond(contract: Contract, result: Any) -> Response:
@@ -129,6 +134,7 @@ def _respond(contract: Contract, result: Any) -> Response:
     tag = etag_of(data + repr(pagination).encode() if pagination else data)
     if request.if_none_match.contains_weak(tag):
         response = Response(status=304)
+        del response.headers["Content-Type"]
     else:
         response = success(data, message=contract.message, status=contract.status, pagination=pagination)
     response.set_etag(tag)

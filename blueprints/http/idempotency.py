@@ -11,13 +11,14 @@ from services import idempotency_service, throttle_service
 from services.errors import BadRequest
 from services.principal import Principal
 
+METHODS = frozenset({"POST", "PATCH"})
 KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 def once(by: Principal | None, act: Callable[[], Response]) -> Response:
     """Run `act`, or give the answer it gave before under the same key. Only successes are kept."""
     key = request.headers.get("Idempotency-Key")
-    if key is None or request.method not in {"POST", "PATCH"}:
+    if key is None or request.method not in METHODS:
         return act()
     if not KEY.fullmatch(key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")

@@ -9,6 +9,7 @@ from flask import request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.errors import Invalid, MalformedJson, UnsupportedMediaType
+from services.schemas.base import Query
 
 #: Pydantic's fault type → what a person reads. `{…}` are the fault's own limits.
 SENTENCES: dict[str, str] = {
@@ -23,6 +24,7 @@ SENTENCES: dict[str, str] = {
     "greater_than_equal": "Must be at least {ge}",
     "less_than_equal": "Must be at most {le}",
     "string_too_long": "Use at most {max_length} characters",
+    "string_unicode": "Must be text in Unicode",
     "string_pattern_mismatch": "Has the wrong form",
     "literal_error": "Must be one of {expected}",
     "model_type": "Must be an object",
@@ -33,12 +35,16 @@ SENTENCES: dict[str, str] = {
     "uuid_parsing": "Must be a UUID",
 }
 MAX_DEPTH = 32
+#: A body with a hundred thousand unknown fields is told about the first of them.
+MAX_FAULTS = 100
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def read_json(adapter: TypeAdapter[Any]) -> Any:
     """The request's body as the adapter's schema.
 
-    Raises UnsupportedMediaType, MalformedJson (not UTF-8, not JSON, duplicate names, NaN, too deep) or Invalid.
+    Raises UnsupportedMediaType, MalformedJson (not UTF-8, not JSON, half a surrogate pair, duplicate names, NaN, too
+    deep) or Invalid.
     """
     if (
         request.mimetype != "application/json"
@@ -50,11 +56,11 @@ def read_json(adapter: TypeAdapter[Any]) -> Any:
     try:
         return adapter.validate_json(data)
     except ValidationError as error:
-        raise faults(error) from None
+        raise _malformed(error) or faults(error) from None
 
 
-def read_query(schema: type[BaseModel]) -> Any:
-    """The query string as a schema; a name given twice is refused (ASVS 15.3.7)."""
+def read_query(schema: type[Query]) -> Any:
+    """The query string as a schema; a name given twice is refused (ASVS 15.3.7), an unknown one with the known."""
     given: dict[str, str] = {}
     for name, values in request.args.lists():
         if len(values) > 1:
@@ -63,7 +69,7 @@ def read_query(schema: type[BaseModel]) -> Any:
     try:
         return schema.model_validate(given)
     except ValidationError as error:
-        raise faults(error) from None
+        raise faults(error, allowed=schema.parameters()) from None
 
 
 def read_form(schema: type[BaseModel], values: Mapping[str, str]) -> Any:
@@ -75,13 +81,22 @@ def read_form(schema: type[BaseModel], values: Mapping[str, str]) -> Any:
         raise faults(error) from None
 
 
-def faults(error: ValidationError) -> Invalid:
-    """Every fault with its field as a path (`tags.0`), what to do, and Pydantic's stable type as code."""
+def faults(error: ValidationError, *, allowed: Iterable[str] = ()) -> Invalid:
+    """The first hundred faults: field as a path (`tags.0`), what to do, and Pydantic's stable type as code.
+
+    `allowed` are the names to tell where an unknown one was given.
+    """
     found = [
-        {"field": _path(fault["loc"]), "error": _sentence(fault), "code": fault["type"]}
-        for fault in error.errors(include_url=False, include_input=False)
+        {"field": _path(fault["loc"]), "error": _sentence(fault, allowed), "code": _code(fault)}
+        for fault in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
     ]
     return Invalid.fields(_once(found))
+
+
+def _malformed(error: ValidationError) -> MalformedJson | None:
+    """Pydantic's parser is stricter than Python's: it refuses half a surrogate pair, which is no character."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return MalformedJson() if first["type"] == "json_invalid" else None
 
 
 def _once(found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
@@ -95,12 +110,21 @@ def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location if not (isinstance(part, str) and part.endswith("In")))
 
 
-def _sentence(fault: Any) -> str:
-    context = fault.get("ctx") or {}
-    if fault["type"] == "string_too_short":
+def _code(fault: Any) -> str:
+    """Pydantic says `too_long` where a text is measured after it was cleaned: for callers that is the same fault."""
+    kind = str(fault["type"])
+    is_text = (fault.get("ctx") or {}).get("field_type") == "Value"
+    return f"string_{kind}" if is_text and kind in {"too_short", "too_long"} else kind
+
+
+def _sentence(fault: Any, allowed: Iterable[str]) -> str:
+    context, code = fault.get("ctx") or {}, _code(fault)
+    if code == "string_too_short":
         short = context.get("min_length") == 1
         return "This is needed" if short else f"Use at least {context['min_length']} characters"
-    template = SENTENCES.get(fault["type"])
+    if code == "extra_forbidden" and allowed:
+        return f"There is no such parameter; there are: {', '.join(allowed)}"
+    template = SENTENCES.get(code)
     return template.format(**context) if template else str(fault["msg"])
 
 
@@ -119,11 +143,12 @@ def _refuse_odd_json(data: bytes) -> None:
 def _too_deep(text: str) -> bool:
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest > MAX_DEPTH
+    depth = 0
+    for found in BRACKETS.finditer(text):  # strings too, so that brackets in them don't count
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

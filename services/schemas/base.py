@@ -17,17 +17,30 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 EMAIL_MAX_LENGTH = 254
 PASSWORD_MAX_LENGTH = 256
+OPAQUE_MAX_LENGTH = 512
+#: A cursor holds the last row's sort values, of which an address in four-byte letters is the longest.
+CURSOR_MAX_LENGTH = 2048
 #: Nothing outside this is a safe bigint identity.
 ID_MAX = 2**63 - 1
 BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: The same rules as the validators below, for the API document: what one line, and what a text, must not hold.
+_NOT_IN_LINE = r"\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_NOT_IN_TEXT = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+LINE_PATTERN = f"^[^{_NOT_IN_LINE}]*$"
+SOME_LINE_PATTERN = rf"^[^{_NOT_IN_LINE}]*[^{_NOT_IN_LINE}\s][^{_NOT_IN_LINE}]*$"
+TEXT_PATTERN = f"^[^{_NOT_IN_TEXT}]*$"
+SOME_TEXT_PATTERN = rf"^[^{_NOT_IN_TEXT}]*[^{_NOT_IN_TEXT}\s][^{_NOT_IN_TEXT}]*$"
 
 
 class In(BaseModel):
@@ -40,12 +53,50 @@ class In(BaseModel):
     secret_fields: ClassVar[frozenset[str]] = frozenset({"password", "current_password", "new_password"})
 
 
+class ChangesIn(In):
+    """Input of which each field may be left out, and then stays; null is refused, since it would say neither.
+
+    Declare fields as `name: Name | None = Field(None, …)`; `model_fields_set` and `exclude_unset` tell what was sent.
+    """
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:  # defaults are not validated: this one was sent
+            raise PydanticCustomError("null", "Leave this out, or send a value")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        properties.update({name: without_null(field) for name, field in properties.items()})
+        return schema
+
+
 class Query(BaseModel):
-    """Query string of a call: read leniently from text, unknown names refused."""
+    """Query string of a call: read leniently from text, unknown names refused, an empty value counts as not given."""
 
     model_config = ConfigDict(
         extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, populate_by_name=False
     )
+    #: Parameters that say something by being there, even empty.
+    empty_counts: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def parameters(cls) -> list[str]:
+        """The names a caller may use."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        known = set(cls.parameters()) - cls.empty_counts
+        return {name: value for name, value in given.items() if value != "" or name not in known}
 
 
 class Out(BaseModel):
@@ -59,18 +110,26 @@ def etag_of(data: bytes) -> str:
     return blake2b(data, digest_size=12).hexdigest()
 
 
+def without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """The JSON schema of a field that may be left out but not be null: no null branch, no default null."""
+    told = {name: value for name, value in schema.items() if (name, value) != ("default", None)}
+    branches = told.pop("anyOf", [])
+    kept = [branch for branch in branches if branch != {"type": "null"}]
+    return {**kept[0], **told} if len(kept) == 1 else {**told, **({"anyOf": kept} if kept else {})}
+
+
 def _line(value: str) -> str:
-    value = unicodedata.normalize("NFC", value).strip()
+    value = unicodedata.normalize("NFC", value)
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in BIDI_CONTROLS for char in value):
         raise PydanticCustomError("control_character", "Leave out line breaks and control characters")
-    return value
+    return value.strip()
 
 
 def _text(value: str) -> str:
-    value = unicodedata.normalize("NFC", value.replace("\r\n", "\n")).strip()
+    value = unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n"))
     if any(unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t" for char in value):
         raise PydanticCustomError("control_character", "Leave out control characters")
-    return value
+    return value.strip()
 
 
 def _email(value: str) -> str:
@@ -98,39 +157,65 @@ def _opaque(value: str) -> str:
     return value
 
 
+def _digits(value: Any) -> Any:
+    """Plain digits: Python would take `1_000`, `+1`, ` 1` and `1.0` too, and other parsers would not."""
+    if isinstance(value, str) and not re.fullmatch(r"-?(0|[1-9][0-9]*)", value, re.ASCII):
+        raise PydanticCustomError("int_parsing", "Must be a whole number")
+    return value
+
+
+def _documented(**keywords: Any) -> Any:
+    """What the document says of a type beyond what Pydantic can tell: patterns of rules in code, examples."""
+    return Field(json_schema_extra=keywords)
+
+
 #: One line of text, NFC, trimmed. Lengths are said where it is used.
-Line = Annotated[str, AfterValidator(_line)]
+Line = Annotated[str, AfterValidator(_line), _documented(pattern=LINE_PATTERN)]
 #: Text of several lines.
-LongText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_text)]
+LongText = Annotated[
+    str, StringConstraints(max_length=10_000), AfterValidator(_text), _documented(pattern=TEXT_PATTERN)
+]
 #: A person's name.
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=120), AfterValidator(_line), Field(min_length=1)
+    str,
+    StringConstraints(min_length=1, max_length=120),
+    AfterValidator(_line),
+    Field(min_length=1),
+    _documented(pattern=SOME_LINE_PATTERN, examples=["Ada Okonkwo"]),
 ]
 #: An e-mail address; the domain in its Unicode form, the local part as typed.
 Email = Annotated[
     str,
     StringConstraints(min_length=3, max_length=EMAIL_MAX_LENGTH),
     AfterValidator(_email),
-    WithJsonSchema({"type": "string", "format": "email", "minLength": 3, "maxLength": EMAIL_MAX_LENGTH}),
+    _documented(format="email", examples=["ada@example.com"]),
 ]
 #: A password as typed; strength is judged by the service, which knows the account.
 Password = Annotated[
     str,
     StringConstraints(min_length=1, max_length=PASSWORD_MAX_LENGTH),
     AfterValidator(_password),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "password",
-            "writeOnly": True,
-            "minLength": 1,
-            "maxLength": PASSWORD_MAX_LENGTH,
-        }
+    _documented(
+        format="password", writeOnly=True, pattern=r"^[^\u0000]*$", examples=["lantern orchid gravel nine"]
     ),
 ]
 #: A token or code that we gave out.
-Opaque = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_opaque)]
-Id = Annotated[int, Field(ge=1, le=ID_MAX)]
+Opaque = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=OPAQUE_MAX_LENGTH),
+    AfterValidator(_opaque),
+    _documented(pattern="^[ -~]*$", examples=["bXkgdG9rZW4gaXMgbm90IHJlYWxseSBhIHNlY3JldA"]),
+]
+#: A position in a list that we gave out.
+Cursor = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=CURSOR_MAX_LENGTH),
+    AfterValidator(_opaque),
+    _documented(pattern="^[ -~]*$"),
+]
+#: Beside a whole number in a query: nothing but digits.
+PlainDigits = BeforeValidator(_digits)
+Id = Annotated[int, Field(ge=1, le=ID_MAX), PlainDigits]
 
 
 #: A time: aware, UTC, written as ISO 8601 with Z.
@@ -146,12 +231,13 @@ class PageQuery(Query):
 
     sorts: ClassVar[tuple[str, ...]] = ()
     default_sort: ClassVar[str] = "-created_at"
+    empty_counts = frozenset({"cursor"})
 
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    page: Annotated[int, Field(ge=1, le=1_000_000), PlainDigits] = 1
     """Which page, from 1."""
-    per_page: Annotated[int, Field(ge=1, le=100)] = 20
+    per_page: Annotated[int, Field(ge=1, le=100), PlainDigits] = 20
     """Rows on a page."""
-    cursor: Annotated[Opaque | Literal[""] | None, Field(max_length=512)] = None
+    cursor: Cursor | Literal[""] | None = None
     """Position from `pagination.next`; empty to start. Stays fast however deep; replaces `page`."""
     sort: Annotated[Line | None, Field(max_length=100)] = None
     """Fields, comma separated, `-` for descending."""
@@ -172,13 +258,21 @@ class PageQuery(Query):
             raise PydanticCustomError("sort", "Sort by one or more of: {allowed}", {"allowed": allowed})
         return value or None
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        sort = handler.resolve_ref_schema(schema)["properties"]["sort"]
+        names = [f"{sign}{name}" for name in cls.sorts for sign in ("", "-")]
+        for keyword in ("anyOf", "default"):
+            sort.pop(keyword)
+        sort |= {"type": "array", "items": {"type": "string", "enum": names}, "uniqueItems": True}
+        return schema
 
-def _blank_to_none(value: Any) -> Any:
-    return None if value == "" else value
 
-
-#: A search text; an empty one searches nothing.
-Search = Annotated[Line | None, BeforeValidator(_blank_to_none), Field(max_length=200)]
+#: A search text.
+Search = Annotated[Line, Field(max_length=200)] | None
 
 
 def _iso_moment(value: Any) -> Any:
@@ -196,4 +290,13 @@ def _iso_moment(value: Any) -> Any:
 
 
 #: A moment in a query: a date (its first instant in UTC) or a time with offset.
-QueryMoment = Annotated[datetime, BeforeValidator(_iso_moment)]
+QueryMoment = Annotated[
+    datetime,
+    BeforeValidator(_iso_moment),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],
+            "examples": ["2026-11-20T09:30:00Z", "2026-11-20"],
+        }
+    ),
+]

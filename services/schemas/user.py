@@ -1,14 +1,29 @@
 """Users as the API and the pages see them."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from services.schemas.base import Email, In, LongText, Line, Moment, Name, Out, PageQuery, Password, Search
+from services.schemas.base import (
+    SOME_TEXT_PATTERN,
+    ChangesIn,
+    Email,
+    In,
+    LongText,
+    Moment,
+    Name,
+    Out,
+    PageQuery,
+    Password,
+    Search,
+)
 
-RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+RoleName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
+    Field(json_schema_extra={"examples": ["member"]}),
+]
 
 
 class UserOut(Out):
@@ -25,12 +40,17 @@ class UserOut(Out):
     last_login_at: Moment | None
 
 
-class UserCreateIn(In):
-    """A new account, made by an administrator."""
+class InviteIn(In):
+    """Somebody to invite: a mail leads to setting a password."""
 
     email: Email = Field(title="E-mail address")
     name: Name = Field(title="Name")
     role: RoleName = Field("member", title="Role")
+
+
+class UserCreateIn(InviteIn):
+    """A new account, made by an administrator."""
+
     password: Password | None = Field(None, title="Password")
     """Without a password an invitation is mailed, in which the person sets one."""
 
@@ -44,13 +64,13 @@ class UserReplaceIn(In):
     is_active: bool = Field(title="Active")
 
 
-class UserUpdateIn(In):
+class UserUpdateIn(ChangesIn):
     """What to change; what is left out stays. Without `users:write` only `name`, and only one's own."""
 
-    name: Name = Field(default="", title="Name")
-    email: Email = Field(default="", title="E-mail address")
-    role: RoleName = Field(default="", title="Role")
-    is_active: bool = Field(default=True, title="Active")
+    name: Name | None = Field(None, title="Name")
+    email: Email | None = Field(None, title="E-mail address")
+    role: RoleName | None = Field(None, title="Role")
+    is_active: bool | None = Field(None, title="Active")
 
 
 class ProfileIn(In):
@@ -62,7 +82,9 @@ class ProfileIn(In):
 class SuspendIn(In):
     """Why an account is suspended; the person reads it."""
 
-    reason: Annotated[LongText, StringConstraints(min_length=1, max_length=500)] = Field(title="Reason")
+    reason: Annotated[LongText, StringConstraints(min_length=1, max_length=500)] = Field(
+        title="Reason", json_schema_extra={"pattern": SOME_TEXT_PATTERN, "examples": ["Sent spam."]}
+    )
 
 
 class RoleIn(In):
@@ -71,13 +93,20 @@ class RoleIn(In):
     role: RoleName = Field(title="Role")
 
 
+class DeleteUserIn(In):
+    """Why an account is deleted, and the password of whoever deletes it."""
+
+    reason: Annotated[LongText, StringConstraints(max_length=500)] | None = Field(None, title="Reason")
+    current_password: Password = Field(title="Your own password")
+
+
 class UserQuery(PageQuery):
     """Which accounts."""
 
     sorts = ("created_at", "email", "id", "last_login_at", "name", "role", "updated_at")
 
     q: Search = None
-    """Part of the name or address."""
+    """Part of the name or address, or a whole id."""
     role: Annotated[RoleName | None, BeforeValidator(lambda value: value or None)] = Field(
         None, alias="filter[role]"
     )
