@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import SQLColumnExpression, bindparam, func, literal_column, select
+from sqlalchemy import SQLColumnExpression, bindparam, func, literal_column, or_, select
 
 from models import User, db
 from models.base import AnyRow, AnySelect, now
@@ -23,7 +24,7 @@ from services.errors import Conflict, EmailTaken, Forbidden, NotFound, Precondit
 from services.paging import Listing, page_of
 from services.permissions import USERS_READ, USERS_WRITE
 from services.principal import Principal
-from services.schemas.base import etag_of
+from services.schemas.base import ID_MAX, etag_of
 from services.schemas.user import UserCreateIn, UserOut, UserQuery, UserReplaceIn, UserUpdateIn
 
 constraint_means("uq_users_email", EmailTaken)
@@ -71,9 +72,9 @@ def as_csv(query: UserQuery) -> str:
     return out.getvalue()
 
 
-def get(user_id: int, *, by: Principal) -> AnyRow:
-    """One account: one's own, or any with `users:read`. Raises NotFound."""
-    if user_id != by.user_id and not by.can(USERS_READ):
+def get(user_id: int, *, by: Principal | None) -> AnyRow:
+    """One account: one's own, or any with `users:read`. Raises NotFound. `by` is None for the command line."""
+    if by is not None and user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
     return found(fetch(_GET, {"user_id": user_id}).first())
 
@@ -89,12 +90,20 @@ def load(user_id: int) -> User:
     return found(db.session.scalar(select(User).where(User.id == user_id).with_for_update()))
 
 
+def load_managed(user_id: int, *, by: Principal | None) -> User:
+    """The account itself, locked, to administer it. Raises NotFound, or Forbidden when it may do more than `by`."""
+    user = load(user_id)
+    role_service.check_may_manage(user, by=by)
+    return user
+
+
 def create(data: UserCreateIn, *, by: Principal | None) -> User:
     """Make an account: with a password it is ready at once, without one an invitation is mailed.
 
-    Raises EmailTaken, Invalid (unknown role) or WeakPassword. `by` is None for the command line.
+    Raises EmailTaken, Invalid (unknown role), Forbidden (a role above `by`) or WeakPassword. `by` is None for the
+    command line.
     """
-    role_service.check_exists(data.role)
+    role_service.check_may_give(data.role, by=by)
     if data.password is not None:
         password_service.check_strength(data.password, email=data.email, name=data.name)
     user = User(
@@ -106,8 +115,7 @@ def create(data: UserCreateIn, *, by: Principal | None) -> User:
     )
     db.session.add(user)
     flush()  # the id, or EmailTaken
-    actor_id = by.user_id if by else None
-    audit_service.record("account:create", actor_id=actor_id, target_id=user.id, role=user.role)
+    audit_service.record("account:create", actor_id=_id_of(by), target_id=user.id, role=user.role)
     if data.password is None and by is not None:
         invite(user, by=by)
     return user
@@ -149,46 +157,66 @@ def rename(name: str, *, by: Principal, expected: frozenset[str] | None = None) 
     return _change(by.user_id, {"name": name}, by=by, expected=expected)
 
 
-def suspend(user_id: int, reason: str, *, by: Principal) -> User:
-    """Bar somebody from signing in, end his sessions, tell him why. Raises LastAdmin, Conflict when suspended."""
-    user = load(user_id)
+def suspend(user_id: int, reason: str, *, by: Principal | None) -> User:
+    """Bar somebody from signing in, end his sessions, tell him why.
+
+    Raises LastAdmin, Conflict when suspended, or as `load_managed`.
+    """
+    user = load_managed(user_id, by=by)
     if not user.is_active:
         raise Conflict("This account is suspended already.")
     _suspend(user, reason, by=by)
     return user
 
 
-def reinstate(user_id: int, *, by: Principal) -> User:
-    """Let somebody in again. Raises Conflict when the account is not suspended."""
-    user = load(user_id)
+def reinstate(user_id: int, *, by: Principal | None) -> User:
+    """Let somebody in again. Raises Conflict when the account is not suspended, or as `load_managed`."""
+    user = load_managed(user_id, by=by)
     if user.is_active:
         raise Conflict("This account is not suspended.")
     _reinstate(user, by=by)
     return user
 
 
-def delete(user_id: int, *, by: Principal | None, expected: frozenset[str] | None = None) -> None:
-    """Remove an account for good. Its events stay. Raises NotFound, LastAdmin or PreconditionFailed."""
-    user = load(user_id)
+def end_sessions(user_id: int, *, by: Principal) -> None:
+    """Sign somebody out everywhere. Raises as `load_managed`."""
+    load_managed(user_id, by=by)
+    session_service.end_others(user_id, keep=None, by=by)
+
+
+def end_session(user_id: int, session_id: UUID, *, by: Principal) -> None:
+    """Sign somebody out on one device. Raises NotFound, also for a session of another account, or as `load_managed`."""
+    load_managed(user_id, by=by)
+    session_service.end(session_id, user_id=user_id, by=by)
+
+
+def delete(
+    user_id: int, *, by: Principal | None, expected: frozenset[str] | None = None, reason: str | None = None
+) -> None:
+    """Remove an account for good; its events stay, with the reason.
+
+    Raises LastAdmin, PreconditionFailed, or as `load_managed`.
+    """
+    user = load_managed(user_id, by=by)
     check_expected(user, expected)
     role_service.keep_an_admin(user)
     mail_service.send("account_deleted", to=user.email, name=user.name)
     db.session.delete(user)
     audit_service.record(
-        "account:delete", actor_id=by.user_id if by else None, target_id=user_id, before={"role": user.role}
+        "account:delete", actor_id=_id_of(by), target_id=user_id, before={"role": user.role}, reason=reason
     )
 
 
 def set_role(user: User, role: str, *, by: Principal | None) -> None:
-    """Give another role. Raises Invalid (unknown role) or LastAdmin."""
+    """Give another role. Raises Invalid (unknown role), Forbidden (a role above `by`) or LastAdmin."""
     if role == user.role:
         return
-    role_service.check_exists(role)
+    role_service.check_may_give(role, by=by)
     role_service.keep_an_admin(user)
     before, user.role = user.role, role
     audit_service.record(
         "account:role:change",
-        actor_id=by.user_id if by else None,
+        actor_id=_id_of(by),
         target_id=user.id,
         before={"role": before},
         after={"role": role},
@@ -214,9 +242,7 @@ def check_expected(user: User, expected: frozenset[str] | None) -> None:
 def _select(query: UserQuery) -> AnySelect:
     statement = select(*COLUMNS)
     if query.q:
-        statement = statement.where(
-            func.lower(User.name + " " + User.email).contains(query.q.lower(), autoescape=True)
-        )
+        statement = statement.where(_matches(query.q))
     if query.role:
         statement = statement.where(User.role == query.role)
     if query.is_active:
@@ -226,13 +252,20 @@ def _select(query: UserQuery) -> AnySelect:
     return statement
 
 
+def _matches(text: str) -> SQLColumnExpression[bool]:
+    """Part of the name or address, or the whole id."""
+    matches = func.lower(User.name + " " + User.email).contains(text.lower(), autoescape=True)
+    is_id = text.isascii() and text.isdigit() and int(text) <= ID_MAX
+    return or_(matches, User.id == int(text)) if is_id else matches
+
+
 def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: frozenset[str] | None) -> User:
     may_write = by.can(USERS_WRITE)
     if user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
     if not may_write and (user_id != by.user_id or changes.keys() - {"name"}):
         raise Forbidden
-    user = load(user_id)
+    user = load_managed(user_id, by=by)
     check_expected(user, expected)
     _set_active(user, changes.pop("is_active", user.is_active), by=by)
     set_role(user, changes.pop("role", user.role), by=by)
@@ -264,16 +297,20 @@ def _set_active(user: User, is_active: bool, *, by: Principal) -> None:
         _reinstate(user, by=by)
 
 
-def _suspend(user: User, reason: str, *, by: Principal) -> None:
+def _suspend(user: User, reason: str, *, by: Principal | None) -> None:
     role_service.keep_an_admin(user)
     user.is_active, user.suspended_at, user.suspension_reason = False, now(), reason
     session_service.end_all(user.id)
     link_service.forget_all(user.id)
-    audit_service.record("account:suspend", actor_id=by.user_id, target_id=user.id, reason=reason)
+    audit_service.record("account:suspend", actor_id=_id_of(by), target_id=user.id, reason=reason)
     mail_service.send("suspended", to=user.email, name=user.name, reason=reason, until=None)
 
 
-def _reinstate(user: User, *, by: Principal) -> None:
+def _reinstate(user: User, *, by: Principal | None) -> None:
     user.is_active, user.suspended_at, user.suspension_reason = True, None, None
-    audit_service.record("account:reinstate", actor_id=by.user_id, target_id=user.id)
+    audit_service.record("account:reinstate", actor_id=_id_of(by), target_id=user.id)
     mail_service.send("reinstated", to=user.email, name=user.name)
+
+
+def _id_of(by: Principal | None) -> int | None:
+    return by.user_id if by else None

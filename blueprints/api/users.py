@@ -8,11 +8,18 @@ from flask import Blueprint
 from blueprints.http.access import permission, signed_in
 from blueprints.http.endpoint import endpoint
 from services import audit_service, auth_service, session_service, user_service
-from services.errors import Conflict, EmailTaken, LastAdmin, ReauthenticationRequired, WeakPassword
+from services.errors import (
+    Conflict,
+    EmailTaken,
+    Forbidden,
+    LastAdmin,
+    ReauthenticationRequired,
+    WeakPassword,
+)
 from services.paging import Listing
 from services.permissions import AUDIT_READ, USERS_READ, USERS_WRITE
 from services.principal import Principal
-from services.schemas.audit import AuditEventOut, AuditQuery, OwnEventOut
+from services.schemas.audit import AuditEventOut, AuditQuery, OwnEventOut, OwnEventQuery
 from services.schemas.auth import ChangeEmailIn, ChangePasswordIn
 from services.schemas.user import (
     ProfileIn,
@@ -80,7 +87,7 @@ def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tag
     body=UserUpdateIn,
     out=UserOut,
     message="The account is changed.",
-    errors=(EmailTaken, LastAdmin),
+    errors=(Forbidden, EmailTaken, LastAdmin),
 )
 def update_user(user_id: int, body: UserUpdateIn, by: Principal, expected: Tags) -> Any:
     """Change what is sent: your own `name`, or anything with `users:write`."""
@@ -128,8 +135,7 @@ def list_user_sessions(user_id: int, by: Principal) -> Any:
 @endpoint(allow=permission(USERS_WRITE), message="Every session is ended.")
 def end_user_sessions(user_id: int, by: Principal) -> None:
     """End every session of an account."""
-    user_service.get(user_id, by=by)
-    session_service.end_others(user_id, keep=None, by=by)
+    user_service.end_sessions(user_id, by=by)
 
 
 @bp.get("/<id:user_id>/events")
@@ -200,7 +206,10 @@ def end_my_session(session_id: UUID, by: Principal) -> None:
 
 
 @bp.get("/me/events")
-@endpoint(allow=signed_in, query=AuditQuery, out=OwnEventOut)
-def list_my_events(query: AuditQuery, by: Principal) -> Listing:
-    """List your security history."""
-    return audit_service.page_about(by.user_id, query)
+@endpoint(allow=signed_in, query=OwnEventQuery, out=OwnEventOut)
+def list_my_events(query: OwnEventQuery, by: Principal) -> Listing:
+    """List your security history.
+
+    Of what somebody else did to your account, neither who it was nor from where.
+    """
+    return audit_service.own_page(by.user_id, query)
