@@ -3,6 +3,7 @@
 Programs that send JSON to a page's address get strict parsing and the envelope instead.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from services.errors import (
 )
 from services.schemas.base import In
 
+#: What HTML has no way to hold, and so can't be put back into a field.
+_NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 #: What a form shows again with its message; anything else is a page of its own.
 SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited, WrongCode)
 
@@ -103,7 +106,7 @@ class Form:
 
     def _keep(self, sent: Mapping[str, str]) -> None:
         for name, field in self.fields.items():
-            field.value = "" if name in self.schema.secret_fields else sent.get(name, "")
+            field.value = "" if name in self.schema.secret_fields else _NOT_IN_HTML.sub("", sent.get(name, ""))
 
     def _refuse(self, error: DomainError) -> None:
         self.error = error
