@@ -38,12 +38,15 @@ RETRIABLE = frozenset({"40001", "40P01"})
 
 
 class IdConverter(IntegerConverter):
-    """`<id:user_id>`: a positive bigint without leading zeros; anything else is no address."""
+    """`<id:user_id>`: a positive bigint without leading zeros; anything else is no address.
 
-    regex = r"[1-9]\d{0,18}"
+    At most 18 digits, so that the pattern alone decides: where a converter refuses a match, Werkzeug answers 405.
+    """
+
+    regex = r"[1-9]\d{0,17}"
 
     def __init__(self, map: Any) -> None:
-        super().__init__(map, max=2**63 - 1)
+        super().__init__(map, max=10**18 - 1)
 
 
 class Portico(Flask):
