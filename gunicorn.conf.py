@@ -262,6 +262,11 @@ def when_ready(server: Any) -> None:
         signal.signal(signal.SIGALRM, server.signal)
         signal.setitimer(signal.ITIMER_REAL, drain_seconds)
 
+    def replace() -> None:
+        server.maybe_promote_master()  # else, within a second of a replacement, the next one would be ignored
+        server.reexec()
+
+    server.handle_usr2 = replace
     server.handle_term = drain_and_stop
     server.handle_alrm = stop
     systemd.sd_notify(f"MAINPID={os.getpid()}", server.log)
