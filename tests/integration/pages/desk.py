@@ -12,6 +12,7 @@ from services import link_service, outbox_service
 from services.base_service import unit_of_work
 from services.schemas.outbox import MailboxMail
 from services.user_service import load
+from tests.clients import PageClient
 from tests.factories import Person
 
 NEW_PASSWORD = "copper violin seventeen"
@@ -58,7 +59,7 @@ def make_link(app: Flask, person: Person, kind: str, *rest: str) -> str:
     """A token as `link_service.make_<kind>` makes it, without its mail."""
     with app.app_context(), unit_of_work():
         made = getattr(link_service, f"make_{kind}")(load(person.id), *rest)
-    return made[0] if isinstance(made, tuple) else made
+    return str(made[0] if isinstance(made, tuple) else made)
 
 
 def setup_token(app: Flask) -> str:
@@ -89,6 +90,6 @@ def text_of(response: TestResponse) -> str:
     return re.sub(r'nonce="[^"]*"', "", page)
 
 
-def is_signed_in(client: object) -> bool:
+def is_signed_in(client: PageClient) -> bool:
     """Whether this browser may open its dashboard."""
-    return bool(client.get("/dashboard").status_code == 200)  # type: ignore[attr-defined]
+    return client.get("/dashboard").status_code == 200

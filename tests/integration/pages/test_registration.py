@@ -1,12 +1,12 @@
 """Sign-up and the confirmation of an address: forms, programs, and everything that must not be told."""
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
-from tests.clients import PageClient
+from tests.clients import PageClient, browser
 from tests.factories import PASSWORD, Person, make_person
 from tests.integration.pages.desk import (
     NEW_PASSWORD,
@@ -166,17 +166,15 @@ def test_odd_json_is_a_clear_400(client: PageClient, body: bytes) -> None:
     assert (refused.status_code, refused.json["error"]["code"]) == (400, "MALFORMED_JSON")
 
 
-# ------------------------------------------------------------------------------------------- nobody is told who is known
+# -------------------------------------------------------------------------------- nobody is told who is known
 
 
-def test_known_and_unknown_addresses_get_the_same_answer(
-    app: Flask, client: PageClient, alice: Person
-) -> None:
-    browsers = [app.test_client(), app.test_client()]
+def test_known_and_unknown_addresses_get_the_same_answer(app: Flask, alice: Person) -> None:
     answers = []
-    for browser, email in zip(browsers, ("alice.new@example.com", alice.email), strict=True):
-        answer = browser.submit("/auth/register", **{**DORA, "email": email})
-        page = browser.get(answer.location)
+    for email in ("alice.new@example.com", alice.email):
+        visitor = browser(app)
+        answer = visitor.submit("/auth/register", **{**DORA, "email": email})
+        page = visitor.get(answer.location)
         answers.append(
             (
                 answer.status_code,
@@ -221,18 +219,18 @@ def test_registering_again_before_confirming_counts_the_newest(
 def test_asking_for_a_mail_tells_nobody_whom_we_know(
     app: Flask, page: str, who: str, alice: Person, dora: Person
 ) -> None:
-    columns = {
+    columns: dict[str, dict[str, Any]] = {
         "suspended": {"is_active": False, "suspended_at": "2026-01-01", "suspension_reason": "x"},
         "invited": {"password_hash": None, "email_verified": False},
     }
     known = {"confirmed": alice.email, "waiting": dora.email, "nobody": "nobody@example.com"}
     email = known.get(who) or make_person(app, who.title(), **columns[who]).email
-    told = [_ask(app.test_client(), page, address) for address in (email, "stranger@example.com")]
+    told = [_ask(browser(app), page, address) for address in (email, "stranger@example.com")]
     assert told[0] == told[1]
 
 
-def _ask(client: FlaskClient, page: str, email: str) -> tuple[object, ...]:
-    form = client.submit(page, email=email)  # type: ignore[attr-defined]
+def _ask(client: PageClient, page: str, email: str) -> tuple[object, ...]:
+    form = client.submit(page, email=email)
     json = client.post(page, json={"email": email})
     assert (form.status_code, json.status_code) == (303, 202)
     shown = text_of(client.get(form.location)).replace(email, "")
