@@ -261,6 +261,12 @@ class Config(BaseSettings):
     EMAIL_VERIFICATION: Literal["required", "optional"] = Field(
         "required", description="Whether an address must be confirmed before the first sign-in."
     )
+    REQUIRE_MFA: Literal["none", "admins", "all"] = Field(
+        "admins", description="Who must have a second step; whoever lacks one is led there first."
+    )
+    TOTP_SKEW: int = Field(
+        1, ge=0, le=1, description="Former time steps whose code is still taken; 0 is the strict reading."
+    )
     VERIFY_LINK_HOURS: int = Field(24, ge=1, le=168, description="Life of the link that confirms an address.")
     RESET_LINK_MINUTES: int = Field(
         30, ge=5, le=1440, description="Life of the link that sets a new password."
@@ -385,6 +391,7 @@ class DevelopmentConfig(Config):
     LOG_FORMAT: Literal["json", "text"] = "text"
     SESSION_COOKIE_SECURE: bool = False
     MAIL_DEFAULT_SENDER: str = "portico@localhost.localdomain"
+    REQUIRE_MFA: Literal["none", "admins", "all"] = "none"
 
     @classmethod
     def _made(cls, overrides: Mapping[str, Any]) -> dict[str, str]:
@@ -409,6 +416,7 @@ class TestingConfig(Config):
     PASSWORD_HASH_TIME_COST: int = 1
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     MAIL_DEFAULT_SENDER: str = "portico@example.com"
+    REQUIRE_MFA: Literal["none", "admins", "all"] = "none"
 
 
 class ProductionConfig(Config):

@@ -1,15 +1,15 @@
 """The doors of the pages: sign up, sign in and out, mailed links."""
 
-from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
 
 from blueprints.http import access, links
-from blueprints.http.access import allow, anyone, signed_in, signed_in_visitor, visitor
+from blueprints.http.access import allow, anyone, enrolling, signed_in, signed_in_visitor, visitor
 from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done, told
 from blueprints.http.links import by_link, needed
 from blueprints.http.redirects import own_path
-from services import auth_service, session_service, user_service
-from services.errors import EmailNotVerified, LinkExpired
+from services import auth_service, session_service, sign_in_service, user_service
+from services.errors import EmailNotVerified, InvalidToken, LinkExpired
 from services.schemas.auth import (
     EmailIn,
     LinkOut,
@@ -23,6 +23,14 @@ from services.schemas.auth import (
     VerifyByLinkIn,
     VerifyIn,
 )
+from services.schemas.second_factor import (
+    CodeIn,
+    ReauthenticateByCodeIn,
+    ReauthenticateByPasswordIn,
+    ReauthenticateIn,
+    RecoveryCodeIn,
+    SecondFactorRequiredOut,
+)
 from services.schemas.user import UserOut
 
 bp = Blueprint("auth", __name__, url_prefix="/auth")
@@ -33,6 +41,8 @@ MAIL_IS_ON_ITS_WAY = "If this is possible, a mail is on its way."
 CLEAR_SITE_DATA = '"cache", "cookies", "storage"'
 #: The address a mail was asked for, for the page that says so.
 MAILED_TO = "mailed_to"
+#: The challenge of a sign-in that waits for its second step.
+WAITING = "second_step"
 PURPOSES = {
     "auth.verify_email": LinkPurpose.VERIFY_EMAIL,
     "auth.reset_password": LinkPurpose.RESET_PASSWORD,
@@ -68,13 +78,56 @@ def login() -> Response:
     """Sign in with address and password."""
     form = Form(LoginIn)
     next_url = own_path(request.values.get("next"))
-    if form.submit(auth_service.sign_in_browser):
-        access.sign_in(*form.result)
+    if form.submit(sign_in_service.browser):
+        if isinstance(form.result, SecondFactorRequiredOut):
+            return _to_second_step(form.result, form, next_url)
+        access.sign_in(form.result.token, form.result.principal)
         return done(next_url or url_for("main.dashboard"), data=_signed_in, message="Signed in.")
     is_unverified = isinstance(form.error, EmailNotVerified)
     if is_unverified:
         session[MAILED_TO] = form["email"].value
     return form.render("auth/login.html", next_url=next_url, offer_verification=is_unverified)
+
+
+@bp.route("/second-factor", methods=FORM)
+@allow(anyone)
+def second_factor() -> Response:
+    """Finish a sign-in with a code of the app, or with a recovery code."""
+    waiting = session.get(WAITING)
+    if waiting is None:
+        return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+    by_recovery_code = request.args.get("with") == "recovery-code"
+    form = Form(RecoveryCodeIn if by_recovery_code else CodeIn)
+    try:
+        if form.submit(lambda data: sign_in_service.browser_second_step(waiting["token"], data)):
+            access.sign_in(form.result.token, form.result.principal)
+            return done(waiting["next"] or url_for("main.dashboard"), data=_signed_in, message="Signed in.")
+    except InvalidToken:
+        session.pop(WAITING)
+        flash("That took too long, or too many tries. Start again.", "danger")
+        return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+    return form.render(
+        "auth/second_factor.html",
+        by_recovery_code=by_recovery_code,
+        has_recovery_codes="recovery_code" in waiting["methods"],
+        email=waiting["email"],
+    )
+
+
+@bp.route("/reauthenticate", methods=FORM)
+@allow(enrolling)
+def reauthenticate() -> Response:
+    """Show again who you are, before something sensitive."""
+    by = signed_in_visitor()
+    by_code = request.args.get("with") == "code" and by.has_second_factor
+    form = Form(ReauthenticateByCodeIn if by_code else ReauthenticateByPasswordIn)
+    next_url = own_path(request.values.get("next"))
+    if form.submit(lambda data: sign_in_service.reauthenticate(data, by=by), programs=ReauthenticateIn):
+        access.sign_in(form.result, by)
+        return done(next_url or url_for("account.profile"), message="Confirmed for ten minutes.")
+    return form.render(
+        "auth/reauthenticate.html", by_code=by_code, has_codes=by.has_second_factor, next_url=next_url or ""
+    )
 
 
 @bp.route("/logout", methods=FORM)
@@ -193,6 +246,16 @@ def link_expired(error: LinkExpired) -> Response:
     if wants_json():
         return answer(error)
     return Response(render_template("auth/link_expired.html", purpose=purpose), 410, mimetype="text/html")
+
+
+def _to_second_step(required: SecondFactorRequiredOut, form: Form, next_url: str | None) -> Response:
+    session[WAITING] = {
+        "token": required.challenge_token,
+        "methods": required.methods,
+        "email": form["email"].value,
+        "next": next_url,
+    }
+    return done(url_for("auth.second_factor"), data=lambda: required, message="A second step is needed.")
 
 
 def _onward() -> str:

@@ -26,3 +26,12 @@ class MailStatus(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
     FAILED = "failed"
+
+
+class ChallengePurpose(StrEnum):
+    """What a step half done waits for."""
+
+    SECOND_FACTOR = "second_factor"
+    PASSKEY_REGISTRATION = "passkey_registration"
+    PASSKEY_SIGN_IN = "passkey_sign_in"
+    OIDC = "oidc"

@@ -22,6 +22,8 @@ class User(Identified, Timestamped, Model):
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     suspended_at: Mapped[datetime | None]
     suspension_reason: Mapped[str | None]
+    #: Kept right by `factor_service`, so that no request has to look.
+    has_second_factor: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
 
     __table_args__ = (

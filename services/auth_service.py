@@ -1,7 +1,6 @@
 """The doors of an account: register, confirm, sign in, reset, change. The answers never tell who has an account."""
 
-from flask import current_app
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, select
 
 from models import User, db
 from models.base import now
@@ -18,28 +17,23 @@ from services import (
 from services.base_service import flush
 from services.errors import (
     Conflict,
-    EmailNotVerified,
     EmailTaken,
-    InvalidCredentials,
     LinkExpired,
     ReauthenticationRequired,
 )
 from services.principal import Principal
 from services.role_service import ADMIN
 from services.schemas.auth import (
-    ApiLoginIn,
     ChangeEmailIn,
     ChangePasswordIn,
     LinkOut,
-    LoginIn,
     RegisterIn,
     ResetPasswordIn,
     SetupIn,
-    SignedInOut,
     VerifyByCodeIn,
     VerifyByLinkIn,
 )
-from services.schemas.user import DeleteUserIn, UserOut
+from services.schemas.user import DeleteUserIn
 
 
 def register(data: RegisterIn) -> None:
@@ -88,19 +82,6 @@ def verify_email(data: VerifyByLinkIn | VerifyByCodeIn) -> User:
     user.email_verified = True
     audit_service.record("account:email:verify", actor_id=user.id)
     return user
-
-
-def sign_in_browser(data: LoginIn) -> tuple[str, Principal]:
-    """Address and password for a browser session: its cookie's token and who it is. Raises as `_authenticate`."""
-    user = _authenticate(data.email, data.password)
-    return session_service.start_browser(user)
-
-
-def sign_in_api(data: ApiLoginIn) -> SignedInOut:
-    """Address and password for a pair of tokens. Raises as `_authenticate`."""
-    user = _authenticate(data.email, data.password)
-    pair = session_service.start_api(user, data.device_name)
-    return SignedInOut(status="signed_in", user=UserOut.model_validate(user), **pair.model_dump())
 
 
 def request_reset(email: str) -> None:
@@ -272,49 +253,6 @@ def _mail_verification(user: User) -> None:
         lifetime=link_service.verify_life(),
         code_lifetime=link_service.CODE_LIFE,
     )
-
-
-def _authenticate(email: str, password: str) -> User:
-    """The account that this address and password open.
-
-    Raises InvalidCredentials, the same for every reason; EmailNotVerified only when the password is right; RateLimited
-    after ten tries in five minutes on an account or from an address, whether or not the account exists.
-    """
-    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, email)
-    throttle_service.spend(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
-    user = user_service.find_by_email(email)
-    matches = password_service.verify(password, user.password_hash if user else None)
-    if user is None or not matches or not user.is_active:
-        audit_service.record(
-            "account:login:failure",
-            actor_id=None,
-            target_id=user.id if user else None,
-            known=user is not None,
-        )
-        raise InvalidCredentials
-    throttle_service.refund(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
-    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, email)
-    if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
-        raise EmailNotVerified(details={"reason": "email_not_verified"})
-    if password_service.needs_rehash(user.password_hash or ""):
-        user.password_hash = password_service.hash_password(password)
-    _note_login(user)
-    return user
-
-
-def _note_login(user: User) -> None:
-    # A sign-in is no change of the account: updated_at stays. Suspended in this very moment: the row does not match.
-    moment = now()
-    noted = db.session.scalar(
-        update(User)
-        .where(User.id == user.id, User.is_active)
-        .values(last_login_at=moment, updated_at=User.updated_at)
-        .returning(User.last_login_at)
-    )
-    if noted is None:
-        raise InvalidCredentials
-    user.last_login_at = noted
-    audit_service.record("account:login:success", actor_id=user.id)
 
 
 def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:

@@ -128,6 +128,15 @@ class ReauthenticationRequired(Forbidden):
     keep_changes = True
 
 
+class SecondFactorRequired(Forbidden):
+    """403: this account has to set up a second step before it does anything else."""
+
+    code = "SECOND_FACTOR_REQUIRED"
+    title = "Set up a second step first"
+    default_message = "This account needs a second step. Set one up first."
+    remedy = "Add an authenticator app or a passkey: POST /api/v1/users/me/totp, or the page Security."
+
+
 class CsrfFailed(Forbidden):
     """403: the form did not come from our own page, or is too old."""
 
@@ -247,6 +256,16 @@ class Invalid(DomainError):
         """Every fault, each `{field, error, code}`; the first is repeated on top, as the contract has it."""
         first = faults[0]
         return cls(details={"field": first["field"], "error": first["error"], "errors": faults})
+
+
+class InvalidCode(Invalid):
+    """422: the code of the authenticator app is wrong, too old, or was used before."""
+
+    default_message = "The code is wrong, too old, or was used before."
+
+    def __init__(self) -> None:
+        fault = {"field": "code", "error": self.default_message.rstrip("."), "code": "wrong_code"}
+        super().__init__(details={"field": fault["field"], "error": fault["error"], "errors": [fault]})
 
 
 class WeakPassword(Invalid):

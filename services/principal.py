@@ -17,6 +17,7 @@ class Principal:
     permissions: frozenset[str]
     kind: str
     authenticated_at: datetime
+    has_second_factor: bool
 
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""

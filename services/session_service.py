@@ -37,6 +37,7 @@ def _select_principal() -> AnySelect:
             Role.permissions,
             UserSession.kind,
             UserSession.authenticated_at,
+            User.has_second_factor,
             UserSession.last_seen_at,
         )
         .join(User, User.id == UserSession.user_id)
@@ -252,6 +253,7 @@ def _of(user: User, session: UserSession) -> Principal:
         permissions=frozenset(permissions),
         kind=session.kind,
         authenticated_at=session.authenticated_at,
+        has_second_factor=user.has_second_factor,
     )
 
 
@@ -268,6 +270,7 @@ def _principal(row: AnyRow) -> Principal:
         permissions=frozenset(row.permissions),
         kind=row.kind,
         authenticated_at=row.authenticated_at,
+        has_second_factor=row.has_second_factor,
     )
 
 

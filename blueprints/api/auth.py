@@ -2,14 +2,15 @@
 
 from flask import Blueprint
 
-from blueprints.http.access import anyone, signed_in
+from blueprints.http.access import anyone, enrolling, signed_in
 from blueprints.http.endpoint import endpoint
-from services import auth_service, session_service
+from services import auth_service, session_service, sign_in_service
 from services.errors import (
     EmailNotVerified,
     InvalidCredentials,
     InvalidToken,
     LinkExpired,
+    ReauthenticationRequired,
     TokenReused,
     WeakPassword,
 )
@@ -25,6 +26,15 @@ from services.schemas.auth import (
     VerifyByCodeIn,
     VerifyByLinkIn,
     VerifyIn,
+)
+from services.schemas.second_factor import (
+    ReauthenticateByCodeIn,
+    ReauthenticateByPasswordIn,
+    ReauthenticateIn,
+    SecondFactorRequiredOut,
+    VerifyCodeIn,
+    VerifyRecoveryCodeIn,
+    VerifyStepIn,
 )
 
 bp = Blueprint("api_auth", __name__, url_prefix="/api/v1/auth")
@@ -46,16 +56,44 @@ def register(body: RegisterIn) -> None:
 @endpoint(
     allow=anyone,
     body=ApiLoginIn,
-    out=SignedInOut,
-    message="Signed in.",
+    out=SignedInOut | SecondFactorRequiredOut,
+    message="The password is right.",
     errors=(InvalidCredentials, EmailNotVerified),
 )
-def login(body: ApiLoginIn) -> SignedInOut:
+def login(body: ApiLoginIn) -> SignedInOut | SecondFactorRequiredOut:
     """Sign in with address and password.
 
     Gives an access token for ten minutes and a refresh token. Ten failures in five minutes make you wait.
     """
-    return auth_service.sign_in_api(body)
+    return sign_in_service.api(body)
+
+
+@bp.post("/login/verify")
+@endpoint(
+    allow=anyone,
+    body=VerifyStepIn,
+    out=SignedInOut,
+    message="Signed in.",
+    errors=(InvalidCredentials, InvalidToken),
+)
+def verify_login(body: VerifyCodeIn | VerifyRecoveryCodeIn) -> SignedInOut:
+    """Finish a sign-in with a code of the authenticator app, or with a recovery code.
+
+    The challenge is good for five minutes and five tries; a code works once.
+    """
+    return sign_in_service.api_second_step(body)
+
+
+@bp.post("/reauthenticate")
+@endpoint(
+    allow=enrolling,
+    body=ReauthenticateIn,
+    message="Confirmed for ten minutes.",
+    errors=(ReauthenticationRequired,),
+)
+def reauthenticate(body: ReauthenticateByPasswordIn | ReauthenticateByCodeIn, by: Principal) -> None:
+    """Show again who you are, with the password or a code: this session may do what is sensitive for ten minutes."""
+    sign_in_service.reauthenticate(body, by=by)
 
 
 @bp.post("/refresh")
@@ -76,7 +114,7 @@ def refresh(body: RefreshIn) -> TokenPairOut:
 
 
 @bp.post("/logout")
-@endpoint(allow=signed_in, message="Signed out.")
+@endpoint(allow=enrolling, message="Signed out.")
 def logout(by: Principal) -> None:
     """End this session; its tokens stop working at once."""
     session_service.log_out(by)

@@ -4,7 +4,8 @@ Cookies open pages, bearer tokens open /api/, never both.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -14,11 +15,21 @@ from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
-from services import session_service, token_service
-from services.errors import CsrfFailed, Forbidden, InvalidToken, NotAuthenticated
+from services import factor_service, session_service, token_service
+from services.clock import now
+from services.errors import (
+    CsrfFailed,
+    Forbidden,
+    InvalidToken,
+    NotAuthenticated,
+    ReauthenticationRequired,
+    SecondFactorRequired,
+)
 from services.principal import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
+#: How long a sign-in, or a confirmation, opens what is sensitive.
+FRESH_FOR = timedelta(minutes=10)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -29,15 +40,29 @@ class Rule:
     name: str
     signed_in: bool = True
     permission: str | None = None
+    #: Only within ten minutes of showing who one is (ASVS 7.5.1).
+    is_fresh: bool = False
+    #: Also for somebody who has yet to set up the second step that REQUIRE_MFA asks for.
+    before_enrolment: bool = False
 
     def check(self, by: Principal) -> None:
-        """Raise Forbidden when the rule asks for a permission that is missing."""
+        """Raise Forbidden, SecondFactorRequired or ReauthenticationRequired when the rule asks for more."""
+        if not self.before_enrolment and factor_service.must_enrol(by):
+            raise SecondFactorRequired
         if self.permission and not by.can(self.permission):
             raise Forbidden
+        if self.is_fresh and now() - by.authenticated_at > FRESH_FOR:
+            raise ReauthenticationRequired
 
 
 anyone = Rule("anyone", signed_in=False)
 signed_in = Rule("signed in")
+enrolling = Rule("signed in", before_enrolment=True)
+
+
+def fresh(rule: Rule) -> Rule:
+    """The same, but only within ten minutes of showing who one is."""
+    return replace(rule, name=f"{rule.name}, confirmed within ten minutes", is_fresh=True)
 
 
 def permission(code: str) -> Rule:
@@ -115,7 +140,12 @@ def allow(rule: Rule) -> Callable[[View], View]:
             by = visitor()
             if by is None:
                 return to_login()
-            rule.check(by)
+            try:
+                rule.check(by)
+            except (SecondFactorRequired, ReauthenticationRequired) as missing:
+                if wants_json():
+                    raise
+                return _to_missing_step(missing)
             return view(*args, **kwargs)
 
         guarded.access = rule  # type: ignore[attr-defined]
@@ -158,6 +188,14 @@ def to_login() -> Response:
         raise NotAuthenticated
     back = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
     return redirect(url_for("auth.login", next=back), 303)  # type: ignore[return-value]
+
+
+def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -> Response:
+    """Where somebody sets up a second step, or shows again who he is and comes back."""
+    if isinstance(missing, SecondFactorRequired):
+        return redirect(url_for("account.security"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+    back = request.full_path.rstrip("?")
+    return redirect(url_for("auth.reauthenticate", next=back), 303)  # type: ignore[return-value]  # as above
 
 
 def bearer() -> Principal:

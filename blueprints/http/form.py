@@ -106,7 +106,9 @@ class Form:
 
     def _keep(self, sent: Mapping[str, str]) -> None:
         for name, field in self.fields.items():
-            field.value = "" if name in self.schema.secret_fields else _NOT_IN_HTML.sub("", sent.get(name, ""))
+            field.value = (
+                "" if name in self.schema.secret_fields else _NOT_IN_HTML.sub("", sent.get(name, ""))
+            )
 
     def _refuse(self, error: DomainError) -> None:
         self.error = error

@@ -148,6 +148,8 @@ class _Schemas:
             else self.found[(operation.id, "data"), "serialization"]
         )
         name = data.get("$ref", "").removeprefix(REF) or "Nothing"
+        if "anyOf" in data:
+            name = "Or".join(part["$ref"].removeprefix(REF) for part in data["anyOf"])
         if "items" in data:
             name = f"{data['items']['$ref'].removeprefix(REF)}List"
         made = success_schema(data, paged=contract.many)

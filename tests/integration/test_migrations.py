@@ -79,9 +79,11 @@ def test_the_migration_linter_has_nothing_to_say(app: Flask, tmp_path: Path) -> 
         check=True,
     ).stdout
     # Alembic's own table is what it is.
-    sql.write_text(re.sub(r"CREATE TABLE alembic_version \(.*?\);", "", printed, flags=re.DOTALL))
+    # Each migration runs in a transaction of its own, as the linter is told.
+    printed = re.sub(r"CREATE TABLE alembic_version \(.*?\);", "", printed, flags=re.DOTALL)
+    sql.write_text(re.sub(r"^(BEGIN|COMMIT);$", "", printed, flags=re.MULTILINE))
     squawk = Path(sys.executable).with_name("squawk")
-    result = subprocess.run([squawk, str(sql)], capture_output=True, text=True, check=False)
+    result = subprocess.run([squawk, "--assume-in-transaction", str(sql)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
 

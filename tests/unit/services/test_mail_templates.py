@@ -47,6 +47,12 @@ CASES: dict[str, dict[str, Any]] = {
     "role_changed": {**ALICE, "old_role": "member", "new_role": "editor"},
     "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
     "new_device": ALICE,
+    "factor_added": {**ALICE, "factor": "a code of an authenticator app"},
+    "factor_removed": {**ALICE, "factor": "a code of an authenticator app"},
+    "recovery_code_used": {**ALICE, "remaining": "7"},
+    "recovery_code_used.few": {**ALICE, "remaining": "2"},
+    "recovery_code_used.last": {**ALICE, "remaining": "0"},
+    "recovery_codes_renewed": ALICE,
 }
 #: Their makers are, or may be, administrators, whose device and address are nobody's business.
 WITHOUT_ORIGIN = {"suspended", "reinstated", "invitation", "account_deleted", "role_changed", "email_changed"}

@@ -1,0 +1,142 @@
+"""The second step as a whole: which kinds an account has, who must have one, and what happens when that changes."""
+
+from typing import Literal
+
+from flask import current_app
+from limits import RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
+from sqlalchemy import update
+
+from models import User, db
+from services import (
+    audit_service,
+    mail_service,
+    recovery_service,
+    session_service,
+    throttle_service,
+    totp_service,
+    user_service,
+)
+from services.errors import Forbidden, InvalidCode, NotFound
+from services.principal import Principal
+from services.role_service import ADMIN
+from services.totp_service import Enrolment
+
+Method = Literal["totp", "recovery_code", "passkey"]
+IN_WORDS = {"totp": "a code of an authenticator app", "passkey": "a passkey"}
+#: Tries at a second step, whatever the door: a handful, few an hour, fifty a day (NIST SP 800-63B 5.2.2).
+TRIES = (
+    RateLimitItemPerMinute(5, 5, namespace="second-factor"),
+    RateLimitItemPerHour(20, namespace="second-factor"),
+    RateLimitItemPerDay(50, namespace="second-factor"),
+)
+
+
+def methods(user_id: int) -> list[Method]:
+    """How this account can do its second step; nothing when it has none. Recovery codes alone are none."""
+    found: list[Method] = ["totp"] if totp_service.is_on(user_id) else []
+    if found and recovery_service.remaining(user_id):
+        found.append("recovery_code")
+    return found
+
+
+def must_enrol(by: Principal) -> bool:
+    """Whether REQUIRE_MFA asks this account for a second step that it has not set up."""
+    required = current_app.config["REQUIRE_MFA"]
+    return not by.has_second_factor and (required == "all" or (required == "admins" and by.role == ADMIN))
+
+
+def spend_try(user_id: int) -> None:
+    """Count a try at the second step; raise RateLimited when there were too many, through whatever door."""
+    for limit in TRIES:
+        throttle_service.spend(limit, str(user_id))
+
+
+def forget_tries(user_id: int) -> None:
+    """The step was done: the short count starts anew, the day's stays."""
+    throttle_service.forget(TRIES[0], str(user_id))
+
+
+def check_code(user: User, code: str) -> bool:
+    """Whether a code of the app is right; it is used up then."""
+    return totp_service.check(user.id, code)
+
+
+def use_recovery_code(user: User, code: str) -> bool:
+    """Use a recovery code up and tell its owner how many are left."""
+    if not recovery_service.use(user.id, code):
+        return False
+    left = recovery_service.remaining(user.id)
+    audit_service.record("account:recovery_code:use", actor_id=user.id, remaining=left)
+    mail_service.send("recovery_code_used", to=user.email, name=user.name, remaining=str(left))
+    return True
+
+
+def enrol_totp(*, by: Principal) -> Enrolment:
+    """A new seed for one's own authenticator app; it counts once confirmed. Raises Conflict."""
+    return totp_service.enrol(user_service.load(by.user_id))
+
+
+def pending_totp(*, by: Principal) -> Enrolment:
+    """The seed that waits for its first code. Raises NotFound."""
+    enrolment = totp_service.pending(user_service.load(by.user_id))
+    if enrolment is None:
+        raise NotFound
+    return enrolment
+
+
+def confirm_totp(code: str, *, by: Principal) -> list[str]:
+    """Switch codes on with the first right one; ten recovery codes, to be shown once. Other sessions end.
+
+    Raises Conflict, InvalidCode or RateLimited.
+    """
+    spend_try(by.user_id)
+    user = user_service.load(by.user_id)
+    totp_service.confirm(user, code)
+    _changed(user, by, added="totp")
+    return recovery_service.make(user.id)
+
+
+def remove_totp(code: str, *, by: Principal) -> None:
+    """Switch codes off, with a code. Raises NotFound, InvalidCode, RateLimited, or Forbidden where one is required."""
+    spend_try(by.user_id)
+    user = user_service.load(by.user_id)
+    if not totp_service.is_on(user.id):
+        raise NotFound
+    if not check_code(user, code):
+        raise InvalidCode
+    totp_service.switch_off(user.id)
+    _refuse_last_if_required(user, by)
+    _changed(user, by, removed="totp")
+
+
+def new_recovery_codes(*, by: Principal) -> list[str]:
+    """Ten new recovery codes; the former ones die. Raises NotFound without a second step."""
+    user = user_service.load(by.user_id)
+    if not methods(user.id):
+        raise NotFound
+    audit_service.record("account:recovery_code:renew", actor_id=user.id)
+    mail_service.send("recovery_codes_renewed", to=user.email, name=user.name)
+    return recovery_service.make(user.id)
+
+
+def _refuse_last_if_required(user: User, by: Principal) -> None:
+    required = current_app.config["REQUIRE_MFA"]
+    if not methods(user.id) and (required == "all" or (required == "admins" and by.role == ADMIN)):
+        raise Forbidden("This account needs a second step. Add another one first.")
+
+
+def _changed(user: User, by: Principal, *, added: str | None = None, removed: str | None = None) -> None:
+    """Keep the account's mark right, end other sessions, tell its owner."""
+    has_one = bool(methods(user.id))
+    db.session.execute(
+        update(User).where(User.id == user.id).values(has_second_factor=has_one, updated_at=User.updated_at)
+    )
+    if not has_one:
+        recovery_service.forget(user.id)
+    session_service.end_all(user.id, keep=by.session_id)
+    if added:
+        audit_service.record("account:factor:add", actor_id=by.user_id, target_id=user.id, factor=added)
+        mail_service.send("factor_added", to=user.email, name=user.name, factor=IN_WORDS[added])
+    if removed:
+        audit_service.record("account:factor:remove", actor_id=by.user_id, target_id=user.id, factor=removed)
+        mail_service.send("factor_removed", to=user.email, name=user.name, factor=IN_WORDS[removed])

@@ -1,0 +1,118 @@
+"""One-time codes of an authenticator app (RFC 6238): enrolled, confirmed, accepted once, switched off.
+
+SHA-1, six digits, 30 seconds, a seed of 160 random bits, encrypted at rest. The present step and the one before it are
+accepted; a step at or before the last accepted one never is, across workers, because the row is locked (ASVS 6.5.1).
+"""
+
+from dataclasses import dataclass
+
+import pyotp
+import segno
+from flask import current_app
+from sqlalchemy import select
+
+from models import User, db
+from models.base import now
+from models.second_factor import TotpCredential
+from services import crypto
+from services.errors import Conflict, InvalidCode
+
+STEP_SECONDS = 30
+SEED_CHARACTERS = 32  # base32: 160 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an app needs: the seed as text, the URI, and the URI as a QR code (inline SVG)."""
+
+    secret: str
+    otpauth_uri: str
+    qr_svg: str
+
+
+def is_on(user_id: int) -> bool:
+    """Whether the account asks for codes."""
+    return (
+        db.session.scalar(
+            select(TotpCredential.confirmed_at.is_not(None)).where(TotpCredential.user_id == user_id)
+        )
+        or False
+    )
+
+
+def enrol(user: User) -> Enrolment:
+    """A new seed; it counts only once a code of it was confirmed. An abandoned one is replaced. Raises Conflict."""
+    credential = _locked(user.id)
+    if credential is not None and credential.confirmed_at is not None:
+        raise Conflict("Codes are on already. Switch them off first.")
+    seed = pyotp.random_base32(SEED_CHARACTERS)
+    if credential is None:
+        credential = TotpCredential(user_id=user.id)
+        db.session.add(credential)
+    credential.seed_encrypted, credential.last_step = crypto.encrypt(seed.encode()), None
+    return _shown(seed, user.email)
+
+
+def pending(user: User) -> Enrolment | None:
+    """The enrolment that waits for its first code, to be shown again."""
+    credential = db.session.get(TotpCredential, user.id)
+    if credential is None or credential.confirmed_at is not None:
+        return None
+    return _shown(crypto.decrypt(credential.seed_encrypted).decode(), user.email)
+
+
+def confirm(user: User, code: str) -> None:
+    """Switch codes on with the first right one. Raises Conflict (nothing to confirm) or InvalidCode."""
+    credential = _locked(user.id)
+    if credential is None or credential.confirmed_at is not None:
+        raise Conflict("There is nothing to confirm. Start again.")
+    _accept(credential, code)
+    credential.confirmed_at = now()
+
+
+def check(user_id: int, code: str) -> bool:
+    """Whether this code is right and was not used before; it is used up then."""
+    credential = _locked(user_id)
+    if credential is None or credential.confirmed_at is None:
+        return False
+    try:
+        _accept(credential, code)
+    except InvalidCode:
+        return False
+    return True
+
+
+def switch_off(user_id: int) -> bool:
+    """Forget the seed; tells whether there was one."""
+    credential = _locked(user_id)
+    if credential is None:
+        return False
+    was_on = credential.confirmed_at is not None
+    db.session.delete(credential)
+    return was_on
+
+
+def _locked(user_id: int) -> TotpCredential | None:
+    return db.session.scalar(
+        select(TotpCredential).where(TotpCredential.user_id == user_id).with_for_update()
+    )
+
+
+def _accept(credential: TotpCredential, code: str) -> None:
+    """Note the step of a right code as used. Raises InvalidCode."""
+    digits = "".join(filter(str.isdigit, code))
+    totp = pyotp.TOTP(crypto.decrypt(credential.seed_encrypted).decode())
+    present = int(now().timestamp()) // STEP_SECONDS
+    skew = current_app.config["TOTP_SKEW"]
+    for step in range(present, present - skew - 1, -1):
+        is_new = credential.last_step is None or step > credential.last_step
+        if is_new and pyotp.utils.strings_equal(digits, totp.at(step * STEP_SECONDS)):
+            credential.last_step = step
+            return
+    raise InvalidCode
+
+
+def _shown(seed: str, email: str) -> Enrolment:
+    uri = pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=current_app.config["APP_NAME"])
+    qr = segno.make(uri, error="m", micro=False)
+    return Enrolment(seed, uri, qr.svg_inline(border=0, omitsize=True, svgclass="qr__code", lineclass=None))
