@@ -8,7 +8,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -206,10 +206,10 @@ Opaque = Annotated[
     AfterValidator(_opaque),
     _documented(pattern="^[ -~]*$", examples=["bXkgdG9rZW4gaXMgbm90IHJlYWxseSBhIHNlY3JldA"]),
 ]
-#: A position in a list that we gave out.
+#: A position in a list that we gave out; empty for its beginning.
 Cursor = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=CURSOR_MAX_LENGTH),
+    StringConstraints(max_length=CURSOR_MAX_LENGTH),
     AfterValidator(_opaque),
     _documented(pattern="^[ -~]*$"),
 ]
@@ -237,7 +237,7 @@ class PageQuery(Query):
     """Which page, from 1."""
     per_page: Annotated[int, Field(ge=1, le=100), PlainDigits] = 20
     """Rows on a page."""
-    cursor: Cursor | Literal[""] | None = None
+    cursor: Cursor | None = None
     """Position from `pagination.next`; empty to start. Stays fast however deep; replaces `page`."""
     sort: Annotated[Line | None, Field(max_length=100)] = None
     """Fields, comma separated, `-` for descending."""
