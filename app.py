@@ -18,10 +18,11 @@ from werkzeug.routing import IntegerConverter
 import localdb
 import models
 from blueprints import register_blueprints
+from blueprints.commands import settings as settings_commands
 from blueprints.http import access, errors, guard, logs
 from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
-from config import PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
+from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
 from extensions import migrate
 from models import db
 from models.connections import watch_connections
@@ -76,7 +77,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     """
     settings = environment(config_name).load(**overrides)
     app = Portico("portico", root_path=str(PROJECT_ROOT), static_folder="static", template_folder="templates")
-    app.extensions["settings"] = settings
+    app.extensions.update(settings=settings, environments=ENVIRONMENTS, environment=settings.ENVIRONMENT)
     _configure(app, settings)
     logs.init_app(app, stream=sys.stderr if _answers_on_stdout() else sys.stdout)
     _connect(app)
@@ -200,11 +201,21 @@ def _where_flask_runs() -> dict[str, Any]:
 
 def _for_this_process() -> Flask:
     """The application by the environment. A database of our own that nobody has used yet gets its tables."""
+    if _flask_command() == "config":
+        return _only_settings()
     made = create_app(**_where_flask_runs())
     if not made.config["DATABASE_URL"] and not made.testing and _flask_command() != "db":
         with made.app_context():
             if migration_service.is_empty():
                 migration_service.bring_up_to_date()
+    return made
+
+
+def _only_settings() -> Flask:
+    """An application with the commands that tell about settings, usable or not; no database is touched."""
+    made = Flask("portico", root_path=str(PROJECT_ROOT))
+    made.extensions.update(environments=ENVIRONMENTS, environment=environment().ENVIRONMENT)
+    made.register_blueprint(settings_commands.bp)
     return made
 
 
