@@ -274,6 +274,7 @@ def test_wrong_chunks_are_refused(nginx: Nginx, body: bytes) -> None:
 
 # ---- slow, idle and many
 
+BUSY = 0.2  # seconds: what the machine's other work may cost, and the most an answer may take
 STRANGERS = [f"127.0.{third}.{fourth}" for third in (1, 2, 3, 4) for fourth in range(1, 6)]
 
 
@@ -330,7 +331,7 @@ def test_dripped_headers_hurt_nobody_and_are_closed_within_fifteen_seconds(nginx
     before = p95(nginx)
     dripper = Dripper(nginx, 500, b"GET /echo HTTP/1.1\r\n" + NAMED + b"X: ")
     try:
-        assert p95(nginx) < max(2 * before, 0.1)
+        assert p95(nginx) < max(2 * before, BUSY)
         until(lambda: len(dripper.closed_after) == 500, seconds=25, what="all drippers are closed")
         assert max(dripper.closed_after) < 15
     finally:
@@ -343,7 +344,7 @@ def test_dripped_bodies_hurt_nobody(nginx: Nginx) -> None:
     before = p95(nginx)
     dripper = Dripper(nginx, 200, POST + b"Content-Length: 100000\r\n\r\n")
     try:
-        assert p95(nginx) < max(2 * before, 0.1)
+        assert p95(nginx) < max(2 * before, BUSY)
         assert (get(nginx.http_port, "/health") or (0, b""))[0] == 200
     finally:
         dripper.end()
@@ -367,7 +368,7 @@ def test_thousand_idle_connections_hurt_nobody(nginx: Nginx) -> None:
         for n in range(1000)
     ]
     try:
-        assert p95(nginx) < max(2 * before, 0.1)
+        assert p95(nginx) < max(2 * before, BUSY)
     finally:
         for connection in idle:
             connection.close()

@@ -184,7 +184,7 @@ def test_stopping_under_load_answers_everybody(serve: Callable[..., Gunicorn]) -
     began = time.monotonic()
     clients = load(Clients(server.port, requests()), stop)
     assert clients.outcomes["lost"] == 0, clients.reasons
-    assert clients.outcomes["200"] > 50
+    assert clients.outcomes["200"] > 10
     assert clients.outcomes["500"] == 0
     assert server.process.returncode == 0
     assert time.monotonic() - began < 32
