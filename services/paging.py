@@ -130,7 +130,11 @@ def _beyond(walk: list[tuple[SQLColumnExpression[Any], bool]], values: list[Any]
 
 def _signer(query: PageQuery) -> URLSafeSerializer:
     # A cursor of another list holds values of other types, which PostgreSQL would stumble over.
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt=f"list-cursor:{type(query).__name__}")
+    salt = f"list-cursor:{type(query).__name__}"
+    # As UTF-8: escaped, a long name in Chinese would not fit into the parameter.
+    return URLSafeSerializer(
+        current_app.config["SECRET_KEY"], salt=salt, serializer_kwargs={"ensure_ascii": False}
+    )
 
 
 def _write_cursor(query: PageQuery, row: AnyRow, columns: int, *, backwards: bool) -> str:

@@ -29,8 +29,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 EMAIL_MAX_LENGTH = 254
 PASSWORD_MAX_LENGTH = 256
 OPAQUE_MAX_LENGTH = 512
-#: A cursor holds the last row's sort values, of which an address in four-byte letters is the longest.
-CURSOR_MAX_LENGTH = 2048
+#: A cursor holds the last row's sort values: at the longest a name and an address, all in four-byte letters.
+CURSOR_MAX_LENGTH = 3072
 #: Nothing outside this is a safe bigint identity.
 ID_MAX = 2**63 - 1
 BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
