@@ -79,6 +79,12 @@ def get(user_id: int, *, by: Principal | None) -> AnyRow:
     return found(fetch(_GET, {"user_id": user_id}).first())
 
 
+def find_suspension(user_id: int) -> AnyRow | None:
+    """Since when and why an account is suspended: `suspended_at`, `suspension_reason`. None when it is not."""
+    statement = select(User.suspended_at, User.suspension_reason).where(User.id == user_id, ~User.is_active)
+    return db.session.execute(statement).first()
+
+
 def find_by_email(email: str, *, lock: bool = False) -> User | None:
     """The account with this address, whatever the case of its letters; `lock` keeps others from changing it."""
     statement = select(User).where(func.lower(User.email) == func.lower(email))

@@ -33,6 +33,7 @@ STATUSES = {
     "suspended": {"filter[is_active]": "false"},
 }
 RECENT_EVENTS = 10
+NOT_ONESELF = "This is your own account. Another administrator can do this."
 
 
 @bp.get("/users")
@@ -105,7 +106,9 @@ def suspend(user_id: int) -> Response:
     by = signed_in_visitor()
     user = user_service.get(user_id, by=by)
     if user_id == by.user_id:
-        return _not_oneself(user_id)
+        return _refuse(user_id, NOT_ONESELF)
+    if not user.is_active:
+        return _refuse(user_id, "This account is suspended already.")
     form = Form(SuspendIn)
     if form.submit(lambda data: user_service.suspend(user_id, data.reason, by=by)):
         return _back(user_id, f"{user.name} is suspended, and signed out everywhere.")
@@ -152,7 +155,7 @@ def delete(user_id: int) -> Response:
     by = signed_in_visitor()
     user = user_service.get(user_id, by=by)
     if user_id == by.user_id:
-        return _not_oneself(user_id)
+        return _refuse(user_id, NOT_ONESELF)
     form = Form(DeleteUserIn)
     if form.submit(lambda data: auth_service.delete_user(user_id, data, by=by)):
         return told(url_for("admin_users.index"), message=f"The account of {user.name} is deleted.")
@@ -173,6 +176,7 @@ def _page(user: Any, form: Form) -> Response:
     return form.render(
         "admin/user.html",
         user=user,
+        suspension=None if user.is_active else user_service.find_suspension(user.id),
         sessions=session_service.list_of(user.id, current=by.session_id),
         events=audit_service.latest_about(user.id, count=RECENT_EVENTS),
         actions=audit_service.ACTIONS,
@@ -197,6 +201,6 @@ def _back(user_id: int, message: str) -> Response:
     return told(url_for("admin_users.show", user_id=user_id), message=message)
 
 
-def _not_oneself(user_id: int) -> Response:
-    flash("This is your own account. Another administrator can do this.", "danger")
+def _refuse(user_id: int, message: str) -> Response:
+    flash(message, "danger")
     return redirect(url_for("admin_users.show", user_id=user_id), 303)  # type: ignore[return-value]  # typed as Werkzeug's

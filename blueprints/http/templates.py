@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app, request, url_for
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from blueprints.http import headers
 from services.clock import now
@@ -51,7 +51,7 @@ def initials(name: str) -> str:
     """First letters of the first and the last word."""
     words = [word for word in name.split() if word]
     letters = [words[0][0], words[-1][0]] if len(words) > 1 else [word[0] for word in words[:1]]
-    return str(escape("".join(letters).upper()))
+    return "".join(letters).upper()
 
 
 def tint(number: Any) -> int:

@@ -161,6 +161,7 @@ def test_names_are_shown_as_they_are(app: Flask, desk: PageClient) -> None:
         page = desk.get(path).text
         assert "&lt;b&gt;Bobby&lt;/b&gt; &amp; &#34;Tables&#34; {{ 7*7 }}" in page
         assert "<b>Bobby" not in page
+        assert "&amp;lt;" not in page  # the initials
 
 
 # -------------------------------------------------------------------------------------------------------------- CSV
