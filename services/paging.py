@@ -9,8 +9,8 @@ from flask import current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import ColumnElement, SQLColumnExpression, and_, func, literal, or_, select
 
-from models import db
 from models.base import AnyRow, AnySelect
+from services.base_service import fetch
 from services.errors import Invalid
 from services.schemas.base import PageQuery
 
@@ -58,7 +58,7 @@ def _by_number(
 ) -> Listing:
     offset = (query.page - 1) * query.per_page
     ordered = statement.order_by(*(_directed(column, down) for column, down in order))
-    rows = db.session.execute(ordered.limit(query.per_page).offset(offset)).all()
+    rows = fetch(ordered.limit(query.per_page).offset(offset), {}).all()
     if 0 < len(rows) < query.per_page or (not rows and query.page == 1):
         total, exact = offset + len(rows), True
     else:
@@ -87,7 +87,7 @@ def _by_cursor(
     ordered = statement.add_columns(*positions).order_by(*(_directed(column, down) for column, down in walk))
     if values:
         ordered = ordered.where(_beyond(walk, values))
-    rows = db.session.execute(ordered.limit(query.per_page + 1)).all()
+    rows = fetch(ordered.limit(query.per_page + 1), {}).all()
     more = len(rows) > query.per_page
     rows = list(reversed(rows[: query.per_page])) if backwards else rows[: query.per_page]
     total, exact = count(statement)
@@ -111,7 +111,7 @@ def count(statement: AnySelect) -> tuple[int, bool]:
         .limit(EXACT_UP_TO + 1)
         .subquery()
     )
-    total: int = db.session.execute(select(func.count()).select_from(some)).scalar_one()
+    total: int = fetch(select(func.count()).select_from(some), {}).scalar_one()
     return total, total <= EXACT_UP_TO
 
 

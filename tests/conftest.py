@@ -6,7 +6,7 @@ Alice owns, Bob is her peer, Charlie is a stranger, Ada administers.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -88,11 +88,11 @@ def app(request: pytest.FixtureRequest) -> Iterator[Flask]:
         return
     app: Flask = request.getfixturevalue("shared_app")
     with app.app_context():
-        engines = db.engines
+        engines = cast("dict[Any, Any]", db.engines)
         kept = dict(engines)
         connection = engines[None].connect()
         outer = connection.begin()
-        engines[None] = engines["reading"] = connection  # type: ignore[assignment]  # a connection serves as well
+        engines[None] = engines["reading"] = connection  # a connection serves as well
         db.session.session_factory.configure(join_transaction_mode="create_savepoint")
     budget.reset()
     try:

@@ -83,7 +83,9 @@ def test_the_migration_linter_has_nothing_to_say(app: Flask, tmp_path: Path) -> 
     printed = re.sub(r"CREATE TABLE alembic_version \(.*?\);", "", printed, flags=re.DOTALL)
     sql.write_text(re.sub(r"^(BEGIN|COMMIT);$", "", printed, flags=re.MULTILINE))
     squawk = Path(sys.executable).with_name("squawk")
-    result = subprocess.run([squawk, "--assume-in-transaction", str(sql)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [squawk, "--assume-in-transaction", str(sql)], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 HOST = "portico.test"
@@ -54,7 +55,7 @@ class Gunicorn:
     """`gunicorn MODULE:application` with the project's gunicorn.conf.py, two workers, in a folder."""
 
     def __init__(
-        self, folder: Path, module: str, log: Path, *, port: int | None = None, **variables: str
+        self, folder: Path, module: str, log: Path, *, port: int | None = None, **variables: Any
     ) -> None:
         self.port = port or free_port()
         self.log = log

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
     started: list[Gunicorn] = []
     shutil.copy(HERE / "echo.py", tmp_path / "echo.py")
 
-    def served(**variables: str) -> Gunicorn:
+    def served(**variables: Any) -> Gunicorn:
         started.append(Gunicorn(tmp_path, "echo", tmp_path / "log", **variables))
         return started[-1]
 

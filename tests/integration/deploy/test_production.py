@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
@@ -110,8 +111,8 @@ def serve(database: Way, tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
     """Start Portico as production does."""
     started: list[Gunicorn] = []
 
-    def served(**variables: str) -> Gunicorn:
-        settings = {
+    def served(**variables: Any) -> Gunicorn:
+        settings: dict[str, Any] = {
             "FLASK_CONFIG": "production",
             "BASE_URL": f"https://{HOST}",
             "TRUSTED_PROXIES": "127.0.0.1",

@@ -245,4 +245,5 @@ def principal(person: Person) -> Principal:
         permissions=frozenset({"mail:write"}),
         kind="browser",
         authenticated_at=now(),
+        has_second_factor=False,
     )

@@ -124,7 +124,7 @@ def test_the_limit_of_one_door_holds_at_the_others(api: Api, alice: Person) -> N
         login(api, alice.email, "wrong horse battery")
     change = {"current_password": "wrong horse battery", "new_password": "another lantern in rain"}
     assert token.post("/users/me/password", change).status_code == 429
-    client = api.app.test_client()
+    client: Any = api.app.test_client()
     assert client.sign_in(alice).status_code == 429
 
 

@@ -191,7 +191,7 @@ def test_a_token_in_the_query_or_a_cookie_opens_nothing(api: Api, signed_in: dic
 
 
 def test_a_session_cookie_opens_no_api(app: Flask, alice: Person) -> None:
-    client = app.test_client()
+    client: Any = app.test_client()
     client.sign_in(alice)
     assert client.get("/dashboard").status_code == 200
     assert client.get("/api/v1/users/me").status_code == 401
@@ -246,7 +246,7 @@ def test_a_refresh_token_used_again_later_ends_the_family_and_tells_the_owner(
         refused(me(api, pair["access_token"]))
     events = api.as_(ada).get("/audit-events?filter[action]=account:token:reuse").json["data"]
     assert [event["target_id"] for event in events] == [alice.id]
-    mails = api.app.test_client().get("/dev/mail.json").json
+    mails: Any = api.app.test_client().get("/dev/mail.json").json
     assert mails[0]["to"] == alice.email
 
 
