@@ -22,8 +22,8 @@ TypedCode = Annotated[
 class RegisterIn(In):
     """A new account."""
 
-    email: Email = Field(title="E-mail address")
     name: Name = Field(title="Name")
+    email: Email = Field(title="E-mail address")
     password: Password = Field(title="Password")
 
 
@@ -120,8 +120,8 @@ class SetupIn(In):
     """The first administrator."""
 
     token: Opaque = Field(title="Token")
-    email: Email = Field(title="E-mail address")
     name: Name = Field(title="Name")
+    email: Email = Field(title="E-mail address")
     password: Password = Field(title="Password")
 
 
