@@ -54,14 +54,14 @@ def test_stopping_under_load_answers_everybody(serve: Callable[..., Gunicorn]) -
 
 
 def test_draining_serves_on_while_ready_says_no(serve: Callable[..., Gunicorn]) -> None:
-    server = serve(GUNICORN_DRAIN_SECONDS="2")
+    server = serve(GUNICORN_DRAIN_SECONDS="4")
     assert server.get("/health/ready") == (200, b'{"inner":"ready"}\n')
     server.tell(signal.SIGTERM)
 
     def says_no() -> bool:
         return (server.get("/health/ready") or (0, b""))[0] == 503
 
-    until(says_no, seconds=1, what="ready says 503")
+    until(says_no, seconds=3, what="ready says 503")
     assert (server.get("/slow") or (0, b""))[0] == 200
     assert all(says_no() for _ in range(20))
     assert server.process.wait(timeout=10) == 0
