@@ -18,6 +18,7 @@ from werkzeug.routing import IntegerConverter
 import localdb
 import models
 from blueprints import register_blueprints
+from blueprints.commands import doctor as doctor_commands
 from blueprints.commands import settings as settings_commands
 from blueprints.http import access, errors, guard, logs
 from blueprints.http import templates as page_templates
@@ -200,14 +201,14 @@ def _where_flask_runs() -> dict[str, Any]:
 
 
 def _for_this_process() -> Flask:
-    """The application by the environment. A database of our own that nobody has used yet gets its tables."""
-    if _flask_command() == "config":
+    """The application by the environment. A database of our own always has the tables that this code expects."""
+    command = _flask_command()
+    if command == "config" or (command == "doctor" and environment().draft()[1]):
         return _only_settings()
     made = create_app(**_where_flask_runs())
-    if not made.config["DATABASE_URL"] and not made.testing and _flask_command() != "db":
+    if not made.config["DATABASE_URL"] and not made.testing and command != "db":
         with made.app_context():
-            if migration_service.is_empty():
-                migration_service.bring_up_to_date()
+            migration_service.bring_up_to_date()
     return made
 
 
@@ -216,6 +217,7 @@ def _only_settings() -> Flask:
     made = Flask("portico", root_path=str(PROJECT_ROOT))
     made.extensions.update(environments=ENVIRONMENTS, environment=environment().ENVIRONMENT)
     made.register_blueprint(settings_commands.bp)
+    made.register_blueprint(doctor_commands.bp)
     return made
 
 

@@ -4,9 +4,7 @@ from pathlib import Path
 
 from flask import current_app
 from flask_migrate import upgrade
-from sqlalchemy import text
 
-from models import db
 from services import health_service
 from services.base_service import reading
 
@@ -18,9 +16,3 @@ def bring_up_to_date() -> bool:
             return False
     upgrade(directory=str(Path(current_app.root_path) / "migrations"))
     return True
-
-
-def is_empty() -> bool:
-    """Whether no migration ever ran on this database."""
-    with reading():
-        return db.session.scalar(text("SELECT to_regclass('alembic_version')")) is None

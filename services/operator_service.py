@@ -1,11 +1,12 @@
 """What the command line does with accounts beyond the pages: find by id or address, hand over a link."""
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from models import User, db
 from services import audit_service, link_service, mail_service, user_service
 from services.base_service import flush
 from services.errors import NotFound
+from services.role_service import ADMIN
 from services.schemas.base import ID_MAX
 from services.schemas.user import UserCreateIn
 
@@ -18,6 +19,11 @@ def resolve(who: str) -> int:
     if user_id is None:
         raise NotFound(f"There is no account {who}.")
     return user_id
+
+
+def has_admin() -> bool:
+    """Whether somebody can administer."""
+    return bool(db.session.scalar(select(exists().where(User.role == ADMIN, User.is_active))))
 
 
 def create(data: UserCreateIn) -> tuple[User, str | None]:

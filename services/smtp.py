@@ -155,6 +155,11 @@ class Connection:
             self.close()
             raise Deferred(f"the connection broke ({type(error).__name__})") from error
 
+    def greet(self) -> None:
+        """Open the session without a mail, to learn whether the server takes us. Raises ServerAway."""
+        if self._alive() is None:
+            self._open()
+
     def close(self) -> None:
         """End the session, politely if the server still listens."""
         client, self._client = self._client, None

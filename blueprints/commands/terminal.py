@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from blueprints.http.validation import faults
+from services import health_service
 from services.errors import DomainError
 
 P = ParamSpec("P")
@@ -20,7 +21,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, 
 
 
 def refusals_told(command: Callable[P, R]) -> Callable[P, R]:
-    """Tell what a service refuses on standard error and exit with 1, without a traceback."""
+    """Tell on standard error what a service refuses, or that the database can't be used; exit with 1, no traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -28,8 +29,21 @@ def refusals_told(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except DomainError as error:
             raise click.ClickException(sentence(error)) from error
+        except Exception as error:
+            if reason := _why_nothing_works():
+                raise click.ClickException(reason) from error
+            raise
 
     return run
+
+
+def _why_nothing_works() -> str | None:
+    """The database that is away, or has other tables; None when it is well and something else went wrong."""
+    bad = [check for check in health_service.ready()[1] if check["status"] == "fail"]
+    if not bad:
+        return None
+    told = "; ".join(f"{check['name']}: {check['detail']}" for check in bad)
+    return f"Not ready ({told}). flask doctor tells more."
 
 
 def sentence(error: DomainError) -> str:

@@ -1,0 +1,294 @@
+"""The doctor: looks at a deployment from inside, and says how to mend what is wrong with it."""
+
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from flask import current_app
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from models import db
+from models.base import now
+from services import health_service, operator_service, outbox_service, smtp
+from services.settings.kinds import is_near
+
+OLDEST_SERVER = 14
+WANTED_SERVER = 15
+EXTENSIONS = ("pg_trgm",)
+CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 10.0
+LEAST_FREE_BYTES = 1 << 30
+ANSWER_SECONDS = 5.0
+RESERVED_CONNECTIONS = 10  # for migrations, commands, backups and the server itself
+
+Status = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and how to mend it."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything that can be looked at from here. Changes nothing; waits some seconds for who does not answer."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings += check()
+        except (SQLAlchemyError, OSError) as error:
+            db.session.rollback()
+            name = check.__name__.strip("_").replace("_", " ")
+            findings.append(Finding(name, "fail", f"could not be looked at ({type(error).__name__})"))
+    return findings
+
+
+def of_faults(faults: dict[str, str]) -> list[Finding]:
+    """What is wrong with settings that nothing can be started with."""
+    return [
+        Finding("settings", "fail", f"{name}: {reason}", "docs/configuration.md tells each variable.")
+        for name, reason in faults.items()
+    ]
+
+
+def _settings() -> Iterator[Finding]:
+    config = current_app.config
+    yield Finding("settings", "pass", f"usable for {config['ENVIRONMENT']}")
+    if not config["RATELIMIT_ENABLED"]:
+        yield Finding("limits", "warn", "are off", "Set RATELIMIT_ENABLED=true, except for load tests.")
+    if _is_real() and config["FORCE_HTTPS"] and not config["TRUSTED_PROXIES"]:
+        yield Finding(
+            "proxies",
+            "fail",
+            "no proxy is trusted, so no request counts as https: pages redirect for ever",
+            "Set TRUSTED_PROXIES to the address of the proxy that ends TLS, such as 10.0.0.5 or 172.18.0.0/16.",
+        )
+
+
+def _database() -> Iterator[Finding]:
+    check = health_service.database()
+    if check["status"] == "fail":
+        yield Finding(
+            "database",
+            "fail",
+            "does not answer",
+            "Is the server up, and are host, port, user, password and database in DATABASE_URL right?",
+        )
+        return
+    detail = f"PostgreSQL {check['server_version']} answers in {check['latency_ms']} ms"
+    slow = "It should stand near the web servers: each page asks it several times."
+    yield Finding("database", check["status"], detail, slow if check["status"] == "warn" else "")
+    yield from _server()
+    yield from _schema()
+    yield from _safety()
+
+
+def _server() -> Iterator[Finding]:
+    row = db.session.execute(
+        text(
+            "SELECT current_setting('server_version_num')::int / 10000 AS major,"
+            " current_setting('max_connections')::int AS connections, clock_timestamp() AS moment,"
+            " current_setting('server_encoding') AS encoding,"
+            " (SELECT datcollate FROM pg_database WHERE datname = current_database()) AS locale"
+        )
+    ).one()
+    yield from _version(row.major)
+    yield from _clock(row.moment)
+    if row.encoding != "UTF8":
+        yield Finding(
+            "encoding", "fail", row.encoding, "Make the database anew: CREATE DATABASE ... ENCODING UTF8."
+        )
+    if row.locale not in {"C", "C.UTF-8", "C.utf8", "POSIX"}:
+        yield Finding(
+            "locale",
+            "warn",
+            f"{row.locale}: lists are ordered in another way than in development, and an update of the"
+            " system's C library can damage indexes",
+            "Make the database with LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' (before 17: LOCALE 'C.UTF-8').",
+        )
+    yield from _connections(row.connections)
+
+
+def _version(major: int) -> Iterator[Finding]:
+    if major < OLDEST_SERVER:
+        yield Finding("version", "fail", f"PostgreSQL {major}", f"Upgrade to {WANTED_SERVER} or newer.")
+    elif major < WANTED_SERVER:
+        yield Finding(
+            "version", "warn", f"PostgreSQL {major} works, but is not tested", f"Upgrade to {WANTED_SERVER}."
+        )
+
+
+def _clock(database_moment: datetime) -> Iterator[Finding]:
+    apart = abs((now() - database_moment).total_seconds())
+    status: Status = (
+        "pass" if apart < CLOCK_WARN_SECONDS else "warn" if apart < CLOCK_FAIL_SECONDS else "fail"
+    )
+    remedy = "Let both machines follow a time server (chrony, systemd-timesyncd)." if status != "pass" else ""
+    yield Finding("clock", status, f"{apart:.1f} s from the database's", remedy)
+
+
+def _connections(most: int) -> Iterator[Finding]:
+    config = current_app.config
+    workers = config["GUNICORN_WORKERS"] or os.cpu_count() or 1
+    wanted = workers * config["GUNICORN_THREADS"] + RESERVED_CONNECTIONS
+    if wanted > most:
+        yield Finding(
+            "connections",
+            "warn",
+            f"one web server may want {wanted}, the database gives {most}",
+            "Raise max_connections, or lower GUNICORN_WORKERS or GUNICORN_THREADS.",
+        )
+
+
+def _schema() -> Iterator[Finding]:
+    check = health_service.migrations()
+    remedy = "flask db upgrade" if check["status"] == "fail" else ""
+    yield Finding("migrations", check["status"], check["detail"], remedy)
+    there = set(db.session.scalars(text("SELECT name FROM pg_available_extensions")))
+    for name in EXTENSIONS:
+        if name not in there:
+            remedy = "Install PostgreSQL's contrib package (postgresql-contrib) on the server."
+            yield Finding("extension", "fail", f"{name} is not available", remedy)
+
+
+def _safety() -> Iterator[Finding]:
+    row = db.session.execute(
+        text(
+            "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_super,"
+            " (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS is_encrypted"
+        )
+    ).one()
+    if row.is_super and _is_real():
+        yield Finding(
+            "database user",
+            "fail",
+            "is a superuser: a fault of ours would be one of the whole server",
+            "Make a role of its own that owns this database alone (deploy/postgres/create-database.sh).",
+        )
+    url = make_url(current_app.config["SQLALCHEMY_DATABASE_URI"])
+    host = str(url.query.get("host") or url.host or "")
+    if not is_near(host) and not row.is_encrypted:
+        remedy = "Add ?sslmode=verify-full&sslrootcert=... to DATABASE_URL."
+        yield Finding(
+            "database encryption", "fail", "the connection to a distant database is in the clear", remedy
+        )
+
+
+def _administrator() -> Iterator[Finding]:
+    if health_service.migrations()["status"] != "fail" and not operator_service.has_admin():
+        remedy = "flask users create EMAIL --name NAME --role admin"
+        yield Finding("administrator", "warn", "there is none", remedy)
+
+
+def _mail() -> Iterator[Finding]:
+    server = smtp.server()
+    if server is None:
+        yield Finding("mail", "pass", "kept for /dev/mail; MAIL_SERVER is not set")
+        return
+    try:
+        with smtp.Connection(server) as connection:
+            connection.greet()
+    except smtp.ServerAway as error:
+        remedy = (
+            "Check MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS or MAIL_USE_SSL, MAIL_USERNAME and MAIL_PASSWORD."
+        )
+        yield Finding("mail", "fail", str(error), remedy)
+        return
+    how = "over TLS" if server.implicit_tls or server.starttls else "in the clear"
+    yield Finding("mail", "pass", f"{server.host}:{server.port} takes us {how}")
+
+
+def _worker() -> Iterator[Finding]:
+    if health_service.migrations()["status"] == "fail":
+        return
+    stats = outbox_service.stats()
+    waits = (now() - stats.oldest_queued_at).total_seconds() if stats.oldest_queued_at else 0.0
+    if waits > health_service.OUTBOX_LAG_SECONDS:
+        yield Finding(
+            "worker",
+            "fail",
+            f"{stats.queued} mails wait, the oldest for {waits / 60:.0f} minutes",
+            "Is flask worker running? flask outbox list --status queued tells the last error.",
+        )
+    else:
+        yield Finding("worker", "pass", f"{stats.queued} mails wait")
+    if stats.failed:
+        remedy = "flask outbox list --status failed tells why; flask outbox resend ID tries again."
+        yield Finding("outbox", "warn", f"{stats.failed} mails were given up", remedy)
+
+
+def _redis() -> Iterator[Finding]:
+    url = current_app.config["REDIS_URL"]
+    if not url:
+        return
+    began = time.perf_counter()
+    try:
+        Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1).ping()
+    except (RedisError, OSError) as error:
+        remedy = "Check REDIS_URL. Meanwhile each process counts for itself."
+        yield Finding("redis", "fail", f"does not answer ({type(error).__name__})", remedy)
+        return
+    yield Finding("redis", "pass", f"answers in {(time.perf_counter() - began) * 1000:.1f} ms")
+
+
+def _disk() -> Iterator[Finding]:
+    folders = {current_app.root_path, current_app.config["LOG_DIR"] or current_app.root_path}
+    for folder in sorted(folders):
+        usage = shutil.disk_usage(folder)
+        low = usage.free < LEAST_FREE_BYTES or usage.free / usage.total < health_service.LEAST_FREE_DISK
+        remedy = "Make room: logs, backups and the database stop when it is full." if low else ""
+        detail = f"{usage.free / (1 << 30):.1f} GiB free on {folder}"
+        yield Finding("disk", "warn" if low else "pass", detail, remedy)
+    directory = current_app.config["LOG_DIR"]
+    if directory and not os.access(Path(directory), os.W_OK):
+        yield Finding("logs", "fail", f"{directory} can't be written to", "Let the app's user own LOG_DIR.")
+
+
+def _site() -> Iterator[Finding]:
+    if not _is_real():
+        return
+    url = f"{current_app.config['BASE_URL']}/health"
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310  # BASE_URL is https
+            healthy = b'"healthy"' in answer.read(1000)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        remedy = "Is the site up, does its name lead to the proxy, is its certificate good? From here it may be closed."
+        yield Finding("site", "warn", f"{url} does not answer: {reason}", remedy)
+        return
+    if healthy:
+        yield Finding("site", "pass", f"{url} is healthy")
+    else:
+        yield Finding(
+            "site", "warn", f"{url} is somebody else's answer", "BASE_URL must lead to this application."
+        )
+
+
+def _is_real() -> bool:
+    return current_app.config["ENVIRONMENT"] in {"staging", "production"}
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _settings,
+    _database,
+    _administrator,
+    _mail,
+    _worker,
+    _redis,
+    _disk,
+    _site,
+)
