@@ -1,10 +1,13 @@
 """The application: `create_app` puts the rooms together; `application` and `app` are made when first asked for."""
 
+import atexit
 import logging
 import os
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +28,7 @@ from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
 from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
 from extensions import migrate
+from localdb.testing import Databases, databases
 from models import db
 from models.connections import watch_connections
 from services import migration_service, password_service, throttle_service
@@ -32,6 +36,7 @@ from services.base_service import reading, unit_of_work
 
 __all__ = ["create_app", "db"]
 
+MIGRATIONS = PROJECT_ROOT / "migrations"
 #: `flask` commands that serve: their log goes to standard output, as that of gunicorn does.
 SERVING = ("run", "start", "web", "worker")
 TRIES = 3
@@ -162,9 +167,26 @@ def _connect(app: Flask) -> None:
 
 
 def _local_database(app: Flask) -> str:
-    if app.config["TESTING"] and app.config["TEST_DATABASE_URL"]:
-        return str(app.config["TEST_DATABASE_URL"])
+    if app.testing:
+        return _test_databases().create("alone")
     return localdb.development_url(PROJECT_ROOT)
+
+
+@cache
+def _test_databases() -> Databases:
+    """Databases for `create_app("testing")` alone: each application gets a fresh one, gone with the process."""
+    until_exit = ExitStack()
+    atexit.register(until_exit.close)
+    return until_exit.enter_context(databases(PROJECT_ROOT, migrations=MIGRATIONS, build=_build))
+
+
+def _build(url: str) -> None:
+    app = create_app("testing", DATABASE_URL=url)
+    with app.app_context():
+        migration_service.bring_up_to_date()
+        db.session.remove()
+        db.engine.dispose()
+    app.extensions["counter_engine"].dispose()
 
 
 def _worth_repeating(error: DBAPIError, only_reads: bool) -> bool:
