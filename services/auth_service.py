@@ -286,7 +286,7 @@ def _check_password(by: Principal, password: str, refusal: str, *, target_id: in
     known = db.session.scalar(select(User.password_hash).where(User.id == by.user_id))
     if not password_service.verify(password, known):
         audit_service.record(refusal, actor_id=by.user_id, target_id=target_id)
-        raise ReauthenticationRequired("Your password is wrong.", details={"field": "current_password"})
+        raise ReauthenticationRequired("This is not your password.", details={"field": "current_password"})
     throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
 
 

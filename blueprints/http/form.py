@@ -90,10 +90,11 @@ class Form:
         return True
 
     def refuse(self, name: str, message: str) -> None:
-        """Say what is wrong; `name` is a field, or "" for the whole."""
-        self.errors.append((name, message))
+        """Say what is wrong; `name` is a field, or "" for the whole. Away from its field the message names it."""
         if name in self.fields:
             self.fields[name].error = message
+            message = f"{self.fields[name].label}: {message}"
+        self.errors.append((name, message))
 
     def render(self, template: str, **context: Any) -> Response:
         """The page with this form; 422, or the status of what was refused, when it is shown again."""
@@ -137,6 +138,11 @@ def told(
     if not wants_json():
         flash(message, "success")
     return done(location, data=data, message=message, status=status)
+
+
+def _alone(field: Field | None, message: str) -> str:
+    """The message as it reads away from its field; what services say are whole sentences and need no name."""
+    return message if field is None or message.endswith(".") else f"{field.label}: {message}"
 
 
 def _shown(value: object) -> str:
