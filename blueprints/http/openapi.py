@@ -68,12 +68,19 @@ class Operation:
         contract = self.contract
         found: list[type[DomainError]] = [*ALWAYS, *contract.errors]
         found += WITH_TOKEN if contract.allow.signed_in else ()
-        found += [errors.Forbidden] if contract.allow.permission else []
+        found += self._refusals_of_rule()
         found += [errors.NotFound] if self.rule.arguments else []
         found += WITH_BODY if contract.body else ()
         found += [errors.Invalid] if contract.query else []
         found += [errors.PreconditionFailed] if "expected" in contract.takes else []
         found += [errors.IdempotencyMismatch] if self.may_replay else []
+        return found
+
+    def _refusals_of_rule(self) -> list[type[DomainError]]:
+        rule = self.contract.allow
+        found: list[type[DomainError]] = [errors.Forbidden] if rule.permission else []
+        found += [errors.ReauthenticationRequired] if rule.is_fresh else []
+        found += [errors.SecondFactorRequired] if rule.signed_in and not rule.before_enrolment else []
         return found
 
 
@@ -180,12 +187,12 @@ def _tags(listed: list[Operation]) -> list[Json]:
 def _operation(operation: Operation, schemas: _Schemas) -> Json:
     contract = operation.contract
     who = contract.allow
-    may = f"Who may: `{who.permission}`." if who.permission else f"Who may: {who.name}."
+    named = who.name.replace(who.permission, f"`{who.permission}`") if who.permission else who.name
     described: Json = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": contract.summary,
-        "description": "\n\n".join(filter(None, [contract.description, may])),
+        "description": "\n\n".join(filter(None, [contract.description, f"Who may: {named}."])),
         "security": [{"bearer": []}] if who.signed_in else [],
         "responses": _responses(operation, schemas),
     }
@@ -195,9 +202,23 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
         described["parameters"] = parameters
     if contract.body:
         schema = schemas.body(operation)
-        content = {"schema": schema, "example": example_of(schema, schemas.components)}
+        content = {"schema": schema, **_body_examples(schema, schemas.components)}
         described["requestBody"] = {"required": True, "content": {JSON: content}}
     return described
+
+
+def _body_examples(schema: Json, components: dict[str, Json]) -> Json:
+    """One example, or one for each form a body may have."""
+    forms = schema.get("oneOf")
+    if not forms:
+        return {"example": example_of(schema, components)}
+    named = {form["$ref"].removeprefix(REF): example_of(form, components) for form in forms}
+    return {
+        "examples": {
+            name: {"summary": components[name]["description"], "value": value}
+            for name, value in named.items()
+        }
+    }
 
 
 def _parameters(operation: Operation, schemas: _Schemas) -> list[Json]:

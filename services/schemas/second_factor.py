@@ -7,7 +7,11 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 from services.schemas.auth import TypedCode
 from services.schemas.base import In, Line, Opaque, Out, Password
 
-RecoveryCodeText = Annotated[Line, StringConstraints(min_length=16, max_length=40)]
+RecoveryCodeText = Annotated[
+    Line,
+    StringConstraints(min_length=16, max_length=40),
+    Field(json_schema_extra={"examples": ["h7kq-9wd2-m4xr-p8tz"]}),
+]
 
 
 class SecondFactorRequiredOut(Out):

@@ -93,7 +93,7 @@ def test_who_may_is_told(document: Json) -> None:
 @pytest.mark.parametrize(
     ("path", "method", "statuses"),
     [
-        ("/users/{user_id}", "get", {200, 304, 400, 401, 404, 429, 500, 503}),
+        ("/users/{user_id}", "get", {200, 304, 400, 401, 403, 404, 429, 500, 503}),
         ("/users/{user_id}", "put", {200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503}),
         ("/users", "get", {200, 304, 400, 401, 403, 422, 429, 500, 503}),
         ("/auth/logout", "post", {200, 400, 401, 422, 429, 500, 503}),
@@ -112,6 +112,16 @@ def test_every_error_code_has_an_example(document: Json) -> None:
     assert set(examples) == set(registry())
     for code, example in examples.items():
         assert example["value"]["error"]["code"] == code
+
+
+def test_what_a_rule_refuses_is_told(document: Json) -> None:
+    def codes(path: str, method: str) -> set[str]:
+        told = document["paths"][f"/api/v1{path}"][method]["responses"]["403"]
+        return set(resolved(document, told)["content"]["application/json"]["examples"])
+
+    assert codes("/users/me", "get") == {"SECOND_FACTOR_REQUIRED"}
+    assert codes("/users", "get") == {"FORBIDDEN", "SECOND_FACTOR_REQUIRED"}
+    assert codes("/users/me/totp", "post") == {"REAUTHENTICATION_REQUIRED"}
 
 
 def test_an_operation_tells_exactly_its_error_codes(app: Flask, document: Json) -> None:
@@ -154,10 +164,12 @@ def examples(document: Json) -> Iterator[tuple[str, Json, Any]]:
 def test_every_request_example_is_taken_by_what_validates(app: Flask, document: Json) -> None:
     for operation in operations(app):
         body = document["paths"][operation.path][operation.method.lower()].get("requestBody")
-        if body is not None and operation.contract.read_body is not None:
-            operation.contract.read_body.validate_json(
-                json.dumps(body["content"]["application/json"]["example"])
-            )
+        if body is None or operation.contract.read_body is None:
+            continue
+        media = body["content"]["application/json"]
+        told = [example["value"] for example in media.get("examples", {}).values()]
+        for example in told or [media["example"]]:
+            operation.contract.read_body.validate_json(json.dumps(example))
 
 
 def test_bodies_refuse_unknown_fields(document: Json) -> None:
