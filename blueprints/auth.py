@@ -76,7 +76,7 @@ def check_mail() -> Response:
 @allow(anyone)
 def login() -> Response:
     """Sign in with address and password."""
-    form = Form(LoginIn)
+    form = Form(LoginIn, email=session.get(MAILED_TO))
     next_url = own_path(request.values.get("next"))
     if form.submit(sign_in_service.browser):
         if isinstance(form.result, SecondFactorRequiredOut):

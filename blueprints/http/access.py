@@ -171,7 +171,13 @@ def signed_in_visitor() -> Principal:
 
 
 def sign_in(token: str, principal: Principal) -> None:
-    """Give this browser the session `token` stands for; everything it had before is dropped (session fixation)."""
+    """Give this browser the session `token` stands for; everything it had before is dropped (session fixation).
+
+    Another session it had is over, not merely forgotten (ASVS 7.2.4).
+    """
+    before = visitor()
+    if before is not None and before.session_id != principal.session_id:
+        session_service.log_out(before)
     session.clear()
     login_user(Visitor(token, principal))
 

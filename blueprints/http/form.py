@@ -91,10 +91,10 @@ class Form:
 
     def refuse(self, name: str, message: str) -> None:
         """Say what is wrong; `name` is a field, or "" for the whole. Away from its field the message names it."""
-        if name in self.fields:
-            self.fields[name].error = message
-            message = f"{self.fields[name].label}: {message}"
-        self.errors.append((name, message))
+        field = self.fields.get(name)
+        if field is not None:
+            field.error = message
+        self.errors.append((name, _alone(field, message)))
 
     def render(self, template: str, **context: Any) -> Response:
         """The page with this form; 422, or the status of what was refused, when it is shown again."""

@@ -158,13 +158,12 @@ def test_an_unverified_address_is_told_only_to_who_knows_the_password(
     assert json.json["error"]["details"]["reason"] == "email_not_verified"
 
 
-def test_verification_can_be_optional(app: Flask, client: PageClient, dora: Person) -> None:
-    app.config["EMAIL_VERIFICATION"] = "optional"
-    try:
-        assert client.sign_in(dora).location == "/dashboard"
-        assert "Your address is not confirmed" in client.get("/dashboard").text
-    finally:
-        app.config["EMAIL_VERIFICATION"] = "required"
+def test_verification_can_be_optional(
+    app: Flask, client: PageClient, dora: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "EMAIL_VERIFICATION", "optional")
+    assert client.sign_in(dora).location == "/dashboard"
+    assert "Your address is not confirmed" in client.get("/dashboard").text
 
 
 def test_the_eleventh_try_waits_and_the_right_password_too(client: PageClient, alice: Person) -> None:
@@ -259,6 +258,34 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(client: PageClie
     assert "Path=/" in cookie
     assert "Domain" not in cookie
     assert len(cookie) < 4096
+
+
+def test_signing_in_again_ends_the_session_before(
+    app: Flask, client: PageClient, alice: Person, bob: Person
+) -> None:
+    client.sign_in(alice)
+    before = client.get_cookie("session")
+    assert before
+    client.sign_in(bob)
+    assert bob.name in client.get("/dashboard").text
+    thief = browser(app)
+    thief.set_cookie("session", before.value)
+    assert not is_signed_in(thief)
+
+
+def test_over_https_the_cookie_belongs_to_this_host_alone(
+    app: Flask, client: PageClient, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "SESSION_COOKIE_SECURE", True)
+    monkeypatch.setitem(app.config, "SESSION_COOKIE_NAME", "__Host-session")
+    body = {"email": alice.email, "password": alice.password}
+    given = client.post("/auth/login", json=body, base_url="https://localhost").headers["Set-Cookie"]
+    taken = client.post("/auth/logout", json={}, base_url="https://localhost").headers["Set-Cookie"]
+    for cookie in (given, taken):
+        assert cookie.startswith("__Host-session=")
+        assert "; Secure" in cookie
+        assert "; Path=/" in cookie
+    assert "Max-Age=0" in taken
 
 
 @pytest.mark.parametrize("value", ["", "x", "é", "." * 40, "eyJfdXNlcl9pZCI6IngifQ.x.x", "a" * 4_000])

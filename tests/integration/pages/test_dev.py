@@ -58,9 +58,8 @@ def test_a_mail_that_is_not_there_is_not_found(client: PageClient) -> None:
 
 @pytest.mark.parametrize("environment", ["production", "staging"])
 @pytest.mark.parametrize("path", MAILBOX)
-def test_elsewhere_there_is_no_mailbox(app: Flask, client: PageClient, environment: str, path: str) -> None:
-    app.config["ENVIRONMENT"] = environment
-    try:
-        assert client.get(path).status_code == 404
-    finally:
-        app.config["ENVIRONMENT"] = "testing"
+def test_elsewhere_there_is_no_mailbox(
+    app: Flask, client: PageClient, monkeypatch: pytest.MonkeyPatch, environment: str, path: str
+) -> None:
+    monkeypatch.setitem(app.config, "ENVIRONMENT", environment)
+    assert client.get(path).status_code == 404

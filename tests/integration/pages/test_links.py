@@ -200,16 +200,13 @@ def test_somebody_elses_link_switches_no_session(
 
 @each_page
 def test_with_strict_cookies_the_page_shows_at_once(
-    app: Flask, client: PageClient, make: Make, page: str, alice: Person
+    app: Flask, client: PageClient, make: Make, page: str, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
-    try:
-        token = make(page, alice)
-        shown = client.get(page, query_string={"token": token})
-        assert shown.status_code == 200
-        assert f'name="token" value="{token}"' in shown.text
-    finally:
-        app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    monkeypatch.setitem(app.config, "SESSION_COOKIE_SAMESITE", "Strict")
+    token = make(page, alice)
+    shown = client.get(page, query_string={"token": token})
+    assert shown.status_code == 200
+    assert f'name="token" value="{token}"' in shown.text
 
 
 @pytest.mark.real_database

@@ -144,6 +144,16 @@ def test_what_was_typed_stays_but_the_password(client: PageClient) -> None:
     assert PASSWORD not in page
 
 
+def test_the_list_of_errors_names_each_field_in_the_order_of_the_form(client: PageClient) -> None:
+    page = client.submit("/auth/register").text
+    told = re.findall(r'<a class="error-summary__link" href="#(\w+)">([^<]*)</a>', page)
+    assert told == [
+        ("name", "Name: This is needed"),
+        ("email", "E-mail address: This is needed"),
+        ("password", "Password: This is needed"),
+    ]
+
+
 def test_unknown_fields_of_programs_are_refused_by_name(client: PageClient) -> None:
     refused = client.post("/auth/register", json={**DORA, "role": "admin", "email_verified": True})
     assert refused.status_code == 422
