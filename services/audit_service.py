@@ -38,6 +38,8 @@ ACTIONS: dict[str, str] = {
     "account:reauthenticate:failure": "Confirmation refused",
     "account:factor:add": "Second step added",
     "account:factor:remove": "Second step removed",
+    "account:api_key:create": "API key made",
+    "account:api_key:revoke": "API key revoked",
     "account:recovery_code:use": "Recovery code used",
     "account:recovery_code:renew": "New recovery codes made",
     "account:session:end": "Device signed out",

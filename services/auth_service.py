@@ -6,6 +6,7 @@ from models import User, db
 from models.base import now
 from models.enums import TokenPurpose
 from services import (
+    api_key_service,
     audit_service,
     link_service,
     mail_service,
@@ -264,6 +265,7 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     user.email_verified = True
     link_service.forget_all(user.id)
     session_service.end_all(user.id)
+    api_key_service.revoke_all(user.id)
     return user
 
 

@@ -10,7 +10,8 @@ class Principal:
     """Who acts, through which session. Rights are read anew at each request, so changes count at once."""
 
     user_id: int
-    session_id: UUID
+    #: None for a caller without a session: an API key.
+    session_id: UUID | None
     email: str
     name: str
     role: str

@@ -67,7 +67,7 @@ def shared_app(database_url: str) -> Iterator[Flask]:
     app = create_app("testing", DATABASE_URL=database_url, **POOL)
     app.test_client_class = PageClient
     with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", _note_statement)
+        event.listen(db.engines["reading"], "before_cursor_execute", _note_statement)
     yield app
     dispose(app)
 
@@ -115,7 +115,7 @@ def real_app(test_databases: Databases) -> Iterator[Flask]:
         app = create_app("testing", DATABASE_URL=url, **POOL)
         app.test_client_class = PageClient
         with app.app_context():
-            event.listen(db.engine, "before_cursor_execute", _note_statement)
+            event.listen(db.engines["reading"], "before_cursor_execute", _note_statement)
         budget.reset()
         yield app
         dispose(app)

@@ -15,7 +15,7 @@ from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
-from services import factor_service, session_service, token_service
+from services import api_key_service, factor_service, session_service, token_service
 from services.clock import now
 from services.errors import (
     CsrfFailed,
@@ -51,8 +51,10 @@ class Rule:
             raise SecondFactorRequired
         if self.permission and not by.can(self.permission):
             raise Forbidden
-        if self.is_fresh and now() - by.authenticated_at > FRESH_FOR:
+        if self.is_fresh and (by.session_id is None or now() - by.authenticated_at > FRESH_FOR):
             raise ReauthenticationRequired
+        if by.session_id is None and not self.permission and request.method not in SAFE_METHODS:
+            raise Forbidden("An API key changes nothing of its owner's account. Sign in for that.")
 
 
 anyone = Rule("anyone", signed_in=False)
@@ -205,7 +207,7 @@ def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -
 
 
 def bearer() -> Principal:
-    """Who calls the API: the access token's signature and claims, then its session, in one statement.
+    """Who calls the API, in one statement: an access token's signature, claims and session; or an API key.
 
     Raises NotAuthenticated without a token, InvalidToken or TokenExpired with a bad one.
     """
@@ -215,9 +217,12 @@ def bearer() -> Principal:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token or len(token) > 4096 or not token.isascii():
         raise InvalidToken
-    principal = session_service.find_api(token_service.read_access_token(token))
+    if api_key_service.is_one(token):
+        principal = api_key_service.find(token)
+    else:
+        principal = session_service.find_api(token_service.read_access_token(token))
     if principal is None:
-        raise InvalidToken("The session of this token is over.")
+        raise InvalidToken("The session of this token is over, or the key no longer works.")
     request.environ["portico.user_id"] = principal.user_id
     return principal
 

@@ -53,6 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "recovery_code_used.few": {**ALICE, "remaining": "2"},
     "recovery_code_used.last": {**ALICE, "remaining": "0"},
     "recovery_codes_renewed": ALICE,
+    "api_key_made": {**ALICE, "key_name": "Nightly backup"},
 }
 #: Their makers are, or may be, administrators, whose device and address are nobody's business.
 WITHOUT_ORIGIN = {"suspended", "reinstated", "invitation", "account_deleted", "role_changed", "email_changed"}

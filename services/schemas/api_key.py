@@ -1,0 +1,46 @@
+"""API keys as they are asked for and shown."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from services.schemas.base import In, Line, Moment, Out
+
+Scope = Annotated[str, StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_length=60)]
+
+
+class ApiKeyIn(In):
+    """A new key."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=100)] = Field(title="Name")
+    """What it is for; you find it again by this."""
+    scopes: Annotated[list[Scope], Field(max_length=50)] = Field(title="May", examples=[["users:read"]])
+    """Permissions of yours that the key has too. With none it only reads your own account."""
+    expires_at: AwareDatetime | None = Field(None, title="Expires")
+    """Without it the key works until it is revoked."""
+
+
+class ApiKeyOut(Out):
+    """A key as it is listed."""
+
+    id: UUID
+    name: str
+    prefix: str
+    """The first characters, to tell keys apart."""
+    scopes: list[str]
+    created_at: Moment
+    expires_at: Moment | None
+    last_used_at: Moment | None
+
+
+class NewApiKeyOut(Out):
+    """A new key; `key` is shown this once."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: datetime | None
+    key: str
