@@ -31,7 +31,7 @@ from extensions import migrate
 from localdb.testing import Databases, databases
 from models import db
 from models.connections import watch_connections
-from services import migration_service, password_service, throttle_service
+from services import migration_service, password_service, signing_keys, throttle_service
 from services.base_service import reading, unit_of_work
 
 __all__ = ["create_app", "db"]
@@ -95,6 +95,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     errors.init_app(app)
     page_templates.init_app(app)
     password_service.init_app(app)
+    signing_keys.init_app(app)
     throttle_service.init_app(app)
     register_blueprints(app)
     app.shell_context_processor(lambda: {name: getattr(models, name) for name in models.__all__})
@@ -254,6 +255,9 @@ def __getattr__(name: str) -> Flask:
     globals()["application"] = globals()["app"] = made
     return made
 
+
+if "uwsgi" in sys.modules:  # it looks into the module's dictionary and never asks __getattr__
+    application = __getattr__("application")
 
 if __name__ == "__main__":
     FlaskGroup(create_app=lambda: __getattr__("application")).main(["start", "--no-worker", *sys.argv[1:]])

@@ -19,6 +19,7 @@ from services.settings.kinds import (
     BaseUrl,
     DatabaseUrl,
     EncryptionKeys,
+    FormerKeys,
     Host,
     Hosts,
     Line,
@@ -32,6 +33,7 @@ from services.settings.kinds import (
     Secrets,
     SecretText,
     Sender,
+    SigningKey,
     StorageUri,
     checks_certificate,
     is_near,
@@ -97,6 +99,8 @@ class Config(Settings):
     """Host names that are answered, comma separated; `.example.com` takes subdomains. Empty: BASE_URL's."""
     TRUSTED_PROXIES: Networks = ()
     """Addresses or networks of proxies whose X-Forwarded-* headers are believed, comma separated."""
+    SECURITY_CONTACT: Line = ""
+    """`mailto:` or https address for reports of security holes, told at /.well-known/security.txt."""
     FORCE_HTTPS: bool = False
     """Pages over http redirect to https, API calls are refused; sends HSTS."""
 
@@ -106,6 +110,11 @@ class Config(Settings):
     """Former SECRET_KEYs that are still accepted, comma separated."""
     JWT_SECRET_KEY: Secret = ""
     """Signs access tokens (HS256). At least 32 characters, and not SECRET_KEY."""
+    JWT_PRIVATE_KEY: SigningKey = ""
+    """Ed25519 key in PEM that signs access tokens instead (EdDSA): `openssl genpkey -algorithm ed25519`. Better given
+    as JWT_PRIVATE_KEY_FILE. Its public half stands at /.well-known/jwks.json."""
+    JWT_PUBLIC_KEYS: FormerKeys = ""
+    """Public halves of former keys in PEM, one after the other, whose tokens are still accepted."""
     FIELD_ENCRYPTION_KEY: EncryptionKeys = ""
     """Fernet key or keys, comma separated, newest first: `openssl rand -base64 32 | tr '+/' '-_'`.
     Encrypts mails at rest and stored answers."""

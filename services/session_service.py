@@ -17,7 +17,7 @@ from services.errors import InvalidToken, TokenReused
 from services.origin import origin
 from services.principal import Principal
 from services.schemas.auth import TokenPairOut
-from services.token_service import AccessClaims
+from services.signing_keys import AccessClaims
 
 API_ABSOLUTE = timedelta(days=30)
 REFRESH_IDLE = timedelta(days=14)

@@ -6,8 +6,6 @@ Opaque tokens are 256 random bits; the database keeps their SHA-256 alone (ASVS 
 import hashlib
 import hmac
 import secrets
-import threading
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -16,25 +14,11 @@ from flask import current_app
 
 from models.base import now
 from services.errors import InvalidToken, TokenExpired
+from services.signing_keys import AccessClaims, SigningKeys, signing_keys
 
 ACCESS_TOKEN_SECONDS = 600
 LEEWAY_SECONDS = 30
-TYPE = "at+jwt"
 REQUIRED_CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"]
-CACHE_SIZE = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class AccessClaims:
-    """What an access token says: whose it is, of which session, until when (seconds since 1970)."""
-
-    user_id: int
-    session_id: UUID
-    expires: float
-
-
-_verified: dict[tuple[str, str], AccessClaims] = {}
-_verified_lock = threading.Lock()
 
 
 def make_access_token(user_id: int, session_id: UUID) -> str:
@@ -50,7 +34,8 @@ def make_access_token(user_id: int, session_id: UUID) -> str:
         "nbf": moment,
         "exp": moment + timedelta(seconds=ACCESS_TOKEN_SECONDS),
     }
-    return jwt.encode(claims, current_app.config["JWT_SECRET_KEY"], algorithm="HS256", headers={"typ": TYPE})
+    key = signing_keys().current
+    return jwt.encode(claims, key.private, algorithm=key.algorithm, headers=key.header)
 
 
 def read_access_token(token: str) -> AccessClaims:
@@ -59,14 +44,11 @@ def read_access_token(token: str) -> AccessClaims:
     A signature once verified is remembered in a bounded cache; expiry is checked each time, and so is the session, by
     the caller.
     """
-    key = (current_app.config["JWT_SECRET_KEY"], token)
-    claims = _verified.get(key)
+    keys = signing_keys()
+    claims = keys.verified.get(token)
     if claims is None:
-        claims = _verify(token)
-        with _verified_lock:
-            if len(_verified) >= CACHE_SIZE:
-                _verified.clear()
-            _verified[key] = claims
+        claims = _verify(token, keys)
+        keys.remember(token, claims)
     if now().timestamp() >= claims.expires + LEEWAY_SECONDS:
         raise TokenExpired
     return claims
@@ -121,14 +103,15 @@ def _audience() -> str:
     return f"{current_app.config['BASE_URL']}/api"
 
 
-def _verify(token: str) -> AccessClaims:
+def _verify(token: str, keys: SigningKeys) -> AccessClaims:
     try:
-        if jwt.get_unverified_header(token) != {"alg": "HS256", "typ": TYPE}:
-            raise InvalidToken  # no kid, jku, jwk, crit: we never write them, so we never follow them
+        key = keys.that_wrote(jwt.get_unverified_header(token))
+        if key is None:
+            raise InvalidToken  # no jku, jwk, crit: we never write them, so we never follow them
         claims = jwt.decode(
             token,
-            current_app.config["JWT_SECRET_KEY"],
-            algorithms=["HS256"],
+            key.public,
+            algorithms=[key.algorithm],
             audience=_audience(),
             issuer=current_app.config["BASE_URL"],
             leeway=LEEWAY_SECONDS,

@@ -2,12 +2,16 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from email.utils import parseaddr
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
 from pydantic import AfterValidator, BeforeValidator, Field
+
+from services.pem import private_key, public_keys
 
 #: Told as "set" or "not set" only, and read from NAME_FILE too.
 SECRET = {"secret": True}
@@ -50,6 +54,29 @@ def words(value: str | tuple[str, ...]) -> tuple[str, ...]:
 def secrets(value: str | tuple[str, ...]) -> tuple[str, ...]:
     """Comma separated secrets, each as good as a single one."""
     return tuple(secret(word) for word in words(value))
+
+
+def signing_key(value: str) -> str:
+    """An Ed25519 private key in PEM."""
+    return _checked_pem(
+        value,
+        private_key,
+        "must be an Ed25519 private key in PEM; make one with: openssl genpkey -algorithm ed25519",
+    )
+
+
+def former_keys(value: str) -> str:
+    """Ed25519 public keys in PEM."""
+    return _checked_pem(value, public_keys, "must be Ed25519 public keys in PEM, one after the other")
+
+
+def _checked_pem(value: str, read: Callable[[str], object], reason: str) -> str:
+    if value:
+        try:
+            read(value)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise ValueError(reason) from None
+    return value
 
 
 def encryption_keys(value: str) -> str:
@@ -193,6 +220,8 @@ Secret = Annotated[str, BeforeValidator(secret), Field(json_schema_extra=SECRET)
 Secrets = Annotated[tuple[str, ...], BeforeValidator(secrets), Field(json_schema_extra=SECRET)]
 SecretText = Annotated[str, Field(json_schema_extra=SECRET)]
 EncryptionKeys = Annotated[str, BeforeValidator(encryption_keys), Field(json_schema_extra=SECRET)]
+SigningKey = Annotated[str, BeforeValidator(signing_key), Field(json_schema_extra=SECRET)]
+FormerKeys = Annotated[str, BeforeValidator(former_keys), Field(json_schema_extra=SECRET)]
 DatabaseUrl = Annotated[str, BeforeValidator(database_url), Field(json_schema_extra=SECRET)]
 RedisUrl = Annotated[str, BeforeValidator(redis_url), Field(json_schema_extra=SECRET)]
 StorageUri = Annotated[str, BeforeValidator(storage_uri), Field(json_schema_extra=SECRET)]
