@@ -42,6 +42,8 @@ ACTIONS: dict[str, str] = {
     "account:api_key:revoke": "API key revoked",
     "account:recovery_code:use": "Recovery code used",
     "account:recovery_code:renew": "New recovery codes made",
+    "account:passkey:rename": "Passkey renamed",
+    "account:passkey:copied": "Passkey refused: perhaps a copy",
     "account:session:end": "Device signed out",
     "account:session:end_others": "Other devices signed out",
     "account:token:reuse": "Refresh token used twice; session ended",

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import delete, select
 
@@ -14,6 +15,7 @@ from services.errors import InvalidToken
 
 LIFE = timedelta(minutes=5)
 TRIES = 5
+OVER = "This step was done before, or took too long. Start again."
 
 
 def start(
@@ -50,7 +52,19 @@ def find(token: str, purpose: ChallengePurpose) -> Challenge:
         .with_for_update()
     )
     if row is None:
-        raise InvalidToken("This step was done before, or took too long. Start again.")
+        raise InvalidToken(OVER)
+    return row
+
+
+def live(challenge_id: UUID) -> Challenge:
+    """A challenge that another one was begun for, locked. Raises InvalidToken when it is over."""
+    row = db.session.scalar(
+        select(Challenge)
+        .where(Challenge.id == challenge_id, Challenge.expires_at > now(), Challenge.attempts < TRIES)
+        .with_for_update()
+    )
+    if row is None:
+        raise InvalidToken(OVER)
     return row
 
 

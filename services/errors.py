@@ -53,6 +53,15 @@ class MalformedJson(BadRequest):
     remedy = "Send one JSON object, without comments, duplicate names, NaN or Infinity."
 
 
+class PasskeyNotVerified(BadRequest):
+    """400: what the device says of a new passkey does not hold, or answers no question of ours."""
+
+    title = "The passkey could not be verified"
+    default_message = "The passkey could not be verified, or it took too long. Start again."
+    remedy = "Ask for new options, and answer them once, within five minutes, on the site itself."
+    keep_changes = True
+
+
 class NotAuthenticated(DomainError):
     """401: who is calling?"""
 
@@ -180,6 +189,13 @@ class EmailTaken(Conflict):
     title = "The e-mail address is taken"
     default_message = "Another account uses this e-mail address."
     remedy = "Use another address."
+
+
+class PasskeyTaken(Conflict):
+    """409: the passkey belongs to an account already."""
+
+    title = "The passkey is registered already"
+    default_message = "This passkey is registered already."
 
 
 class LastAdmin(Conflict):

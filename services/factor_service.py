@@ -1,6 +1,7 @@
 """The second step as a whole: which kinds an account has, who must have one, and what happens when that changes."""
 
 from typing import Literal
+from uuid import UUID
 
 from flask import current_app
 from limits import RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
@@ -10,6 +11,7 @@ from models import User, db
 from services import (
     audit_service,
     mail_service,
+    passkey_service,
     recovery_service,
     session_service,
     throttle_service,
@@ -19,6 +21,7 @@ from services import (
 from services.errors import Forbidden, InvalidCode, NotFound
 from services.principal import Principal
 from services.role_service import ADMIN
+from services.schemas.passkey import PasskeyIn, PasskeyMadeOut, PasskeyOptionsOut, PasskeyOut
 from services.totp_service import Enrolment
 
 Method = Literal["totp", "recovery_code", "passkey"]
@@ -34,6 +37,8 @@ TRIES = (
 def methods(user_id: int) -> list[Method]:
     """How this account can do its second step; nothing when it has none. Recovery codes alone are none."""
     found: list[Method] = ["totp"] if totp_service.is_on(user_id) else []
+    if passkey_service.count(user_id):
+        found.append("passkey")
     if found and recovery_service.remaining(user_id):
         found.append("recovery_code")
     return found
@@ -41,8 +46,13 @@ def methods(user_id: int) -> list[Method]:
 
 def must_enrol(by: Principal) -> bool:
     """Whether REQUIRE_MFA asks this account for a second step that it has not set up."""
+    return not by.has_second_factor and is_required(by)
+
+
+def is_required(by: Principal) -> bool:
+    """Whether REQUIRE_MFA asks this account for a second step."""
     required = current_app.config["REQUIRE_MFA"]
-    return not by.has_second_factor and (required == "all" or (required == "admins" and by.role == ADMIN))
+    return bool(required == "all" or (required == "admins" and by.role == ADMIN))
 
 
 def spend_try(user_id: int) -> None:
@@ -87,7 +97,7 @@ def pending_totp(*, by: Principal) -> Enrolment:
 def confirm_totp(code: str, *, by: Principal) -> list[str]:
     """Switch codes on with the first right one; ten recovery codes, to be shown once. Other sessions end.
 
-    Raises Conflict, InvalidCode or RateLimited.
+    Codes from before, of an account that had a passkey, no longer work. Raises Conflict, InvalidCode or RateLimited.
     """
     spend_try(by.user_id)
     user = user_service.load(by.user_id)
@@ -109,6 +119,39 @@ def remove_totp(code: str, *, by: Principal) -> None:
     _changed(user, by, removed="totp")
 
 
+def begin_passkey(*, by: Principal) -> PasskeyOptionsOut:
+    """What a device is asked to make a passkey. Raises Conflict at ten."""
+    return passkey_service.registration_options(user_service.load(by.user_id))
+
+
+def add_passkey(data: PasskeyIn, *, by: Principal) -> PasskeyMadeOut:
+    """Keep a new passkey. Other sessions end; ten recovery codes come with an account's first second step.
+
+    Raises PasskeyNotVerified, PasskeyTaken or Conflict at ten.
+    """
+    user = user_service.load(by.user_id)
+    passkey = passkey_service.register(user, data)
+    _changed(user, by, added="passkey")
+    codes = None if recovery_service.remaining(user.id) else recovery_service.make(user.id)
+    made = PasskeyOut.model_validate(passkey)
+    return PasskeyMadeOut(**made.model_dump(), recovery_codes=codes)
+
+
+def rename_passkey(passkey_id: UUID, name: str, *, by: Principal) -> PasskeyOut:
+    """Give one's own passkey another name. Raises NotFound."""
+    passkey = passkey_service.rename(passkey_id, name, user_id=by.user_id)
+    audit_service.record("account:passkey:rename", actor_id=by.user_id)
+    return PasskeyOut.model_validate(passkey)
+
+
+def remove_passkey(passkey_id: UUID, *, by: Principal) -> None:
+    """Forget one's own passkey; other sessions end. Raises NotFound, or Forbidden where a second step is required."""
+    user = user_service.load(by.user_id)
+    passkey_service.remove(passkey_id, user_id=user.id)
+    _refuse_last_if_required(user, by)
+    _changed(user, by, removed="passkey")
+
+
 def new_recovery_codes(*, by: Principal) -> list[str]:
     """Ten new recovery codes; the former ones die. Raises NotFound without a second step."""
     user = user_service.load(by.user_id)
@@ -120,8 +163,7 @@ def new_recovery_codes(*, by: Principal) -> list[str]:
 
 
 def _refuse_last_if_required(user: User, by: Principal) -> None:
-    required = current_app.config["REQUIRE_MFA"]
-    if not methods(user.id) and (required == "all" or (required == "admins" and by.role == ADMIN)):
+    if not methods(user.id) and is_required(by):
         raise Forbidden("This account needs a second step. Add another one first.")
 
 

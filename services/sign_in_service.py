@@ -5,6 +5,7 @@ Every way in ends in `complete_browser` or `complete_api`, so no way skips a rul
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import update
@@ -16,17 +17,27 @@ from services import (
     audit_service,
     challenge_service,
     factor_service,
+    passkey_service,
     password_service,
     session_service,
     throttle_service,
     user_service,
 )
 from services.errors import EmailNotVerified, InvalidCredentials, InvalidToken, ReauthenticationRequired
+from services.passkey_service import NotAccepted
 from services.principal import Principal
 from services.schemas.auth import ApiLoginIn, LoginIn, SignedInOut
+from services.schemas.passkey import (
+    ApiPasskeyAnswerIn,
+    PasskeyAloneIn,
+    PasskeyAnswerIn,
+    PasskeyOptionsOut,
+    PasskeyStepIn,
+)
 from services.schemas.second_factor import (
     CodeIn,
     ReauthenticateByCodeIn,
+    ReauthenticateByPasskeyIn,
     ReauthenticateByPasswordIn,
     RecoveryCodeIn,
     SecondFactorRequiredOut,
@@ -34,6 +45,10 @@ from services.schemas.second_factor import (
     VerifyRecoveryCodeIn,
 )
 from services.schemas.user import UserOut
+
+#: What a passkey's answer is for.
+SIGN_IN, REAUTHENTICATE = "sign_in", "reauthenticate"
+Reauthentication = ReauthenticateByPasswordIn | ReauthenticateByCodeIn | ReauthenticateByPasskeyIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,38 @@ def api_second_step(data: VerifyCodeIn | VerifyRecoveryCodeIn) -> SignedInOut:
     return complete_api(user, asked["device_name"])
 
 
+def browser_passkey_options() -> PasskeyOptionsOut:
+    """Begin a browser's sign-in by passkey alone. Raises RateLimited."""
+    return _alone(SessionKind.BROWSER, None)
+
+
+def browser_passkey_step_options(challenge_token: str) -> PasskeyOptionsOut:
+    """Begin the second step of a browser's sign-in by passkey. Raises InvalidToken or RateLimited."""
+    return _as_step(SessionKind.BROWSER, challenge_token)
+
+
+def api_passkey_options(data: PasskeyAloneIn | PasskeyStepIn) -> PasskeyOptionsOut:
+    """Begin a program's sign-in by passkey, alone or after a password. Raises InvalidToken or RateLimited."""
+    if isinstance(data, PasskeyStepIn):
+        return _as_step(SessionKind.API, data.challenge_token)
+    return _alone(SessionKind.API, data.email)
+
+
+def browser_by_passkey(data: PasskeyAnswerIn) -> SignedIn:
+    """A browser's sign-in by passkey, alone or after a password.
+
+    Raises InvalidToken, InvalidCredentials or EmailNotVerified.
+    """
+    user, _ = _by_passkey(data, SessionKind.BROWSER)
+    return complete_browser(user)
+
+
+def api_by_passkey(data: ApiPasskeyAnswerIn) -> SignedInOut:
+    """A program's sign-in by passkey, alone or after a password. Raises as `browser_by_passkey`."""
+    user, asked = _by_passkey(data, SessionKind.API)
+    return complete_api(user, asked.get("device_name") or data.device_name)
+
+
 def complete_browser(user: User) -> SignedIn:
     """Start the browser session of somebody who has shown everything asked of him."""
     _note_login(user)
@@ -100,22 +147,30 @@ def complete_api(user: User, device_name: str | None) -> SignedInOut:
     return SignedInOut(status="signed_in", user=UserOut.model_validate(user), **pair.model_dump())
 
 
-def reauthenticate(data: ReauthenticateByPasswordIn | ReauthenticateByCodeIn, *, by: Principal) -> str | None:
+def reauthentication_options(*, by: Principal) -> PasskeyOptionsOut:
+    """Begin to show again who one is, by passkey. Raises RateLimited."""
+    throttle_service.spend(throttle_service.PASSKEY_BY_ADDRESS, throttle_service.address())
+    about = {"use": REAUTHENTICATE, "session": str(by.session_id)}
+    return passkey_service.request_options(about=about, user_id=by.user_id)
+
+
+def reauthenticate(data: Reauthentication, *, by: Principal) -> str | None:
     """Show again who one is: the session is fresh for ten minutes. A browser gets a new token for its cookie.
 
-    Raises ReauthenticationRequired (wrong) or RateLimited; tries count together with those of the sign-in.
+    Raises ReauthenticationRequired (wrong), InvalidToken (a passkey's challenge is over) or RateLimited; tries count
+    together with those of the sign-in.
     """
     throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     user = user_service.load(by.user_id)
-    if isinstance(data, ReauthenticateByCodeIn):
-        is_right = factor_service.check_code(user, data.code)
+    if isinstance(data, ReauthenticateByPasskeyIn):
+        is_right, field = _is_passkey_of(by, data), "credential"
+    elif isinstance(data, ReauthenticateByCodeIn):
+        is_right, field = factor_service.check_code(user, data.code), "code"
     else:
-        is_right = password_service.verify(data.password, user.password_hash)
+        is_right, field = password_service.verify(data.password, user.password_hash), "password"
     if not is_right:
         audit_service.record("account:reauthenticate:failure", actor_id=by.user_id)
-        raise ReauthenticationRequired(
-            "That is not right.", details={"field": next(iter(data.model_fields_set))}
-        )
+        raise ReauthenticationRequired("That is not right.", details={"field": field})
     throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     audit_service.record("account:reauthenticate:success", actor_id=by.user_id)
     return session_service.renew(by)
@@ -163,6 +218,66 @@ def _by_code(
     factor_service.forget_tries(user.id)
     challenge_service.finish(challenge)
     return user, asked
+
+
+def _alone(kind: SessionKind, email: str | None) -> PasskeyOptionsOut:
+    """With an address only a passkey of its account will do; nothing in the answer tells whether there is one."""
+    throttle_service.spend(throttle_service.PASSKEY_BY_ADDRESS, throttle_service.address())
+    user = user_service.find_by_email(email) if email else None
+    about = {"use": SIGN_IN, "kind": kind, "is_nobody": email is not None and user is None}
+    return passkey_service.request_options(about=about, user_id=user.id if user else None)
+
+
+def _as_step(kind: SessionKind, challenge_token: str) -> PasskeyOptionsOut:
+    throttle_service.spend(throttle_service.PASSKEY_BY_ADDRESS, throttle_service.address())
+    waiting = challenge_service.find(challenge_token, ChallengePurpose.SECOND_FACTOR)
+    if waiting.data["kind"] != kind:
+        raise InvalidToken
+    about = {**waiting.data, "use": SIGN_IN, "sign_in": str(waiting.id)}
+    return passkey_service.request_options(about=about, user_id=waiting.user_id, is_second_step=True)
+
+
+def _by_passkey(data: PasskeyAnswerIn, kind: SessionKind) -> tuple[User, dict[str, Any]]:
+    try:
+        answer = passkey_service.answered(data)
+    except NotAccepted as refused:
+        _note_passkey(refused)
+        raise InvalidCredentials("The passkey was not accepted.") from refused
+    if answer.asked["use"] != SIGN_IN or answer.asked["kind"] != kind:
+        raise InvalidToken
+    if "sign_in" in answer.asked:
+        challenge_service.finish(challenge_service.live(UUID(answer.asked["sign_in"])))
+    user = user_service.load(answer.passkey.user_id)
+    if not user.is_active:
+        _note_failure(user, step="passkey")
+        raise InvalidCredentials("The passkey was not accepted.")
+    if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
+        raise EmailNotVerified(details={"reason": "email_not_verified"})
+    return user, answer.asked
+
+
+def _is_passkey_of(by: Principal, data: PasskeyAnswerIn) -> bool:
+    try:
+        answer = passkey_service.answered(data)
+    except NotAccepted as refused:
+        _note_passkey(refused)
+        return False
+    return bool(answer.asked["use"] == REAUTHENTICATE and answer.asked["session"] == str(by.session_id))
+
+
+def _note_passkey(refused: NotAccepted) -> None:
+    """A counter that went back is worth its own event: two devices may hold the same key (WebAuthn §6.1.1)."""
+    target_id = refused.passkey.user_id if refused.passkey else None
+    if refused.reason == "counter_went_back":
+        audit_service.record("account:passkey:copied", actor_id=None, target_id=target_id)
+    audit_service.record(
+        "account:login:failure",
+        actor_id=None,
+        target_id=target_id,
+        known=target_id is not None,
+        step="passkey",
+        reason=refused.reason,
+    )
 
 
 def _note_failure(user: User | None, **details: str) -> None:

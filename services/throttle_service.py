@@ -35,6 +35,7 @@ RESET_BY_ADDRESS = RateLimitItemPerHour(20, namespace="reset-address")
 LINK_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="link-address")
 PASSWORD_CHECK = RateLimitItemPerMinute(10, 5, namespace="login-account")
 CHANGE_EMAIL = RateLimitItemPerMinute(5, 5, namespace="change-email")
+PASSKEY_BY_ADDRESS = RateLimitItemPerMinute(30, 5, namespace="passkey-address")
 REFRESH_BY_SESSION = RateLimitItemPerMinute(150, 5, namespace="refresh-session")
 REFRESH_BY_ADDRESS = RateLimitItemPerMinute(600, 5, namespace="refresh-address")
 

@@ -1,5 +1,7 @@
 """Sign-up, sign-in and what belongs to it, for programs."""
 
+from typing import Any
+
 from flask import Blueprint
 
 from blueprints.http.access import anyone, enrolling, signed_in
@@ -27,8 +29,16 @@ from services.schemas.auth import (
     VerifyByLinkIn,
     VerifyIn,
 )
+from services.schemas.passkey import (
+    ApiPasskeyAnswerIn,
+    PasskeyAloneIn,
+    PasskeyBeginIn,
+    PasskeyOptionsOut,
+    PasskeyStepIn,
+)
 from services.schemas.second_factor import (
     ReauthenticateByCodeIn,
+    ReauthenticateByPasskeyIn,
     ReauthenticateByPasswordIn,
     ReauthenticateIn,
     SecondFactorRequiredOut,
@@ -91,9 +101,48 @@ def verify_login(body: VerifyCodeIn | VerifyRecoveryCodeIn) -> SignedInOut:
     message="Confirmed for ten minutes.",
     errors=(ReauthenticationRequired,),
 )
-def reauthenticate(body: ReauthenticateByPasswordIn | ReauthenticateByCodeIn, by: Principal) -> None:
-    """Show again who you are, with the password or a code: this session may do what is sensitive for ten minutes."""
+def reauthenticate(
+    body: ReauthenticateByPasswordIn | ReauthenticateByCodeIn | ReauthenticateByPasskeyIn, by: Principal
+) -> None:
+    """Show again who you are, with password, code or passkey: what is sensitive is open for ten minutes."""
     sign_in_service.reauthenticate(body, by=by)
+
+
+@bp.post("/reauthenticate/options")
+@endpoint(allow=enrolling, out=PasskeyOptionsOut, message="Ask the passkey with these options.")
+def begin_reauthentication(by: Principal) -> Any:
+    """Begin to show again who you are, by passkey; its answer goes to `/auth/reauthenticate`."""
+    return sign_in_service.reauthentication_options(by=by)
+
+
+@bp.post("/passkey/options")
+@endpoint(
+    allow=anyone,
+    body=PasskeyBeginIn,
+    out=PasskeyOptionsOut,
+    message="Ask the passkey with these options.",
+    errors=(InvalidToken,),
+)
+def begin_passkey(body: PasskeyAloneIn | PasskeyStepIn) -> Any:
+    """Begin a sign-in by passkey.
+
+    With nothing, or an address, the passkey is the only step. With the `challenge_token` that `/auth/login` gave it is
+    the second one. Answer once, within five minutes, at `/auth/passkey` with the token given here.
+    """
+    return sign_in_service.api_passkey_options(body)
+
+
+@bp.post("/passkey")
+@endpoint(
+    allow=anyone,
+    body=ApiPasskeyAnswerIn,
+    out=SignedInOut,
+    message="Signed in.",
+    errors=(InvalidCredentials, InvalidToken, EmailNotVerified),
+)
+def sign_in_by_passkey(body: ApiPasskeyAnswerIn) -> SignedInOut:
+    """Sign in with a passkey's answer, as the only step or the second one."""
+    return sign_in_service.api_by_passkey(body)
 
 
 @bp.post("/refresh")

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from services.schemas.auth import TypedCode
 from services.schemas.base import In, Line, Opaque, Out, Password
+from services.schemas.passkey import PasskeyAnswerIn
 
 RecoveryCodeText = Annotated[
     Line,
@@ -94,17 +95,21 @@ class ReauthenticateByCodeIn(In):
     code: TypedCode = Field(title="Code")
 
 
+class ReauthenticateByPasskeyIn(PasskeyAnswerIn):
+    """A passkey's answer."""
+
+
 def _way_to_confirm(given: Any) -> str:
-    return (
-        "ReauthenticateByCodeIn"
-        if isinstance(given, dict) and "code" in given
-        else "ReauthenticateByPasswordIn"
-    )
+    named = given if isinstance(given, dict) else {}
+    if "credential" in named or "challenge_token" in named:
+        return "ReauthenticateByPasskeyIn"
+    return "ReauthenticateByCodeIn" if "code" in named else "ReauthenticateByPasswordIn"
 
 
 #: One or the other; faults are told of the one that was meant.
 ReauthenticateIn = Annotated[
     Annotated[ReauthenticateByPasswordIn, Tag("ReauthenticateByPasswordIn")]
-    | Annotated[ReauthenticateByCodeIn, Tag("ReauthenticateByCodeIn")],
+    | Annotated[ReauthenticateByCodeIn, Tag("ReauthenticateByCodeIn")]
+    | Annotated[ReauthenticateByPasskeyIn, Tag("ReauthenticateByPasskeyIn")],
     Discriminator(_way_to_confirm),
 ]
