@@ -4,12 +4,13 @@ Programs that send JSON to a page's address get strict parsing and the envelope 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, flash, redirect, render_template, request
 from pydantic import BaseModel, TypeAdapter
+from werkzeug.datastructures import MultiDict
 
 from blueprints.http.envelope import success
 from blueprints.http.errors import headers_of, status_of, wants_json
@@ -42,6 +43,8 @@ class Field:
     hint: str = ""
     value: str = ""
     error: str = ""
+    #: What was ticked in a group of check boxes.
+    values: tuple[str, ...] = ()
 
 
 class Form:
@@ -105,11 +108,12 @@ class Form:
             response.headers.update(headers_of(self.error, status))
         return response
 
-    def _keep(self, sent: Mapping[str, str]) -> None:
+    def _keep(self, sent: MultiDict[str, str]) -> None:
         for name, field in self.fields.items():
             field.value = (
                 "" if name in self.schema.secret_fields else _NOT_IN_HTML.sub("", sent.get(name, ""))
             )
+            field.values = tuple(sent.getlist(name))
 
     def _refuse(self, error: DomainError) -> None:
         self.error = error

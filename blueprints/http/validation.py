@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, get_origin
 
 from flask import request
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from werkzeug.datastructures import MultiDict
 
 from services.errors import Invalid, MalformedJson, UnsupportedMediaType
 from services.schemas.base import Query
@@ -72,11 +73,18 @@ def read_query(schema: type[Query]) -> Any:
         raise faults(error, allowed=schema.parameters()) from None
 
 
-def read_form(schema: type[BaseModel], values: Mapping[str, str]) -> Any:
-    """Form fields as a schema. Blank fields count as not given; check boxes and numbers come as text."""
-    given = {name: value for name, value in values.items() if name in schema.model_fields and value != ""}
+def read_form(schema: type[BaseModel], values: MultiDict[str, str]) -> Any:
+    """Form fields as a schema. Blank fields count as not given; check boxes and numbers come as text.
+
+    A field that is a list takes every value of its name: a group of check boxes.
+    """
+    given: dict[str, Any] = {
+        name: values.getlist(name) if get_origin(field.annotation) is list else values[name]
+        for name, field in schema.model_fields.items()
+        if values.get(name, "") != ""
+    }
     try:
-        return schema.model_validate_strings(given, strict=False)
+        return schema.model_validate(given, strict=False)
     except ValidationError as error:
         raise faults(error) from None
 

@@ -1,7 +1,7 @@
 """API keys as they are asked for and shown."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
@@ -20,6 +20,15 @@ class ApiKeyIn(In):
     """Permissions of yours that the key has too. With none it only reads your own account."""
     expires_at: AwareDatetime | None = Field(None, title="Expires")
     """Without it the key works until it is revoked."""
+
+
+class ApiKeyFormIn(In):
+    """A new key, as the page asks for it."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=100)] = Field(title="Name")
+    """What it is for; you find it again by this."""
+    scopes: Annotated[list[Scope], Field(max_length=50)] = Field(default_factory=list, title="The key may")
+    expires_in_days: Literal["30", "90", "365", "never"] = Field(title="Expires")
 
 
 class ApiKeyOut(Out):
