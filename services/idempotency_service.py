@@ -50,6 +50,11 @@ def keep(scope: str, key: str, answer: bytes) -> None:
     )
 
 
+def release(scope: str, key: str) -> None:
+    """Give the key back after a refusal that keeps its changes: the next try is a first one."""
+    db.session.execute(delete(IdempotencyKey).where(IdempotencyKey.scope == scope, IdempotencyKey.key == key))
+
+
 def purge() -> int:
     """Delete answers older than a day; returns how many."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - LIFE)

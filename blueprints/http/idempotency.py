@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import Response, request
 
 from services import idempotency_service, throttle_service
-from services.errors import BadRequest
+from services.errors import BadRequest, DomainError
 from services.principal import Principal
 
 METHODS = frozenset({"POST", "PATCH"})
@@ -26,7 +26,12 @@ def once(by: Principal | None, act: Callable[[], Response]) -> Response:
     kept = idempotency_service.claim(scope, key, _digest())
     if kept is not None:
         return _replay(kept)
-    response = act()
+    try:
+        response = act()
+    except DomainError as error:
+        if error.keep_changes:  # committed, and the claim with it; everything else is rolled back
+            idempotency_service.release(scope, key)
+        raise
     idempotency_service.keep(
         scope, key, json.dumps([response.status_code, response.get_data(as_text=True)]).encode()
     )
