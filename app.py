@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import random
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationErr
 from extensions import migrate
 from localdb.testing import Databases, databases
 from models import db
-from models.connections import watch_connections
+from models.connections import Watch, writing
 from services import migration_service, password_service, signing_keys, throttle_service
 from services.base_service import reading, unit_of_work
 
@@ -42,6 +43,7 @@ SERVING = ("run", "start", "web", "worker")
 TRIES = 3
 #: serialization_failure, deadlock_detected: PostgreSQL asks for the same again.
 RETRIABLE = frozenset({"40001", "40P01"})
+_dice = random.SystemRandom()
 
 
 class IdConverter(IntegerConverter):
@@ -71,7 +73,7 @@ class Portico(Flask):
                 if not tries_left or not _worth_repeating(error, only_reads):
                     raise
                 db.session.remove()
-                time.sleep(0.02 * (TRIES - tries_left))
+                time.sleep(_dice.uniform(0.01, 0.04) * (TRIES - tries_left))
         raise AssertionError("unreachable")
 
 
@@ -136,6 +138,9 @@ def _configure(app: Flask, settings: Config) -> None:
 def _connect(app: Flask) -> None:
     url = app.config["DATABASE_URL"] or _local_database(app)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
+    # The server's own time-out comes first, with a reason; this is for a server that cannot even tell the time.
+    watch = Watch(app.config["DATABASE_STATEMENT_TIMEOUT_SECONDS"] + 0.5)
+    app.extensions["database_watch"] = watch
     milliseconds = {
         "statement_timeout": app.config["DATABASE_STATEMENT_TIMEOUT_SECONDS"],
         "lock_timeout": app.config["DATABASE_LOCK_TIMEOUT_SECONDS"],
@@ -150,7 +155,7 @@ def _connect(app: Flask) -> None:
         "isolation_level": "AUTOCOMMIT",
         "use_native_hstore": False,
         "connect_args": {
-            "connect_timeout": 3,
+            "connection_factory": watch.connection_factory,
             "tcp_user_timeout": 5000,
             "application_name": "portico",
             "options": f"{options} -c timezone=UTC",
@@ -159,12 +164,10 @@ def _connect(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db)
     with app.app_context():
-        if app.config["SQLALCHEMY_POOL_PRE_PING"]:
-            watch_connections(db.engine)
+        watch.over(db.engine, sockets=app.config["SQLALCHEMY_POOL_PRE_PING"])
         engines = cast("dict[str | None, Engine]", db.engines)
-        # Pooled connections rest in AUTOCOMMIT, as reads want them; only writes change that and back.
         engines["reading"] = db.engine
-        engines[None] = db.engine.execution_options(isolation_level="READ COMMITTED")
+        engines[None] = writing(db.engine)
 
 
 def _local_database(app: Flask) -> str:

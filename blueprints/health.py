@@ -15,6 +15,8 @@ from services.permissions import SYSTEM_READ
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 
+READY = {"pass": "ready", "warn": "degraded", "fail": "not_ready"}
+
 _dump = TypeAdapter(Any).dump_json
 
 
@@ -28,10 +30,14 @@ def health() -> Response:
 @bp.get("/ready")
 @allow(anyone)
 def ready() -> Response:
-    """Whether to send requests here: 503 while the database is away, migrations pend, or the process drains."""
+    """Whether to send requests here: 503 while the database is away, migrations pend, or the process drains.
+
+    `degraded` is still 200: everything works, something less well.
+    """
     is_ready, checks = health_service.ready()
+    status = READY[health_service.overall(checks)]
     told = [{"name": check["name"], "status": check["status"]} for check in checks]
-    return _answer({"status": "ready" if is_ready else "not_ready", "checks": told}, ok=is_ready)
+    return _answer({"status": status, "checks": told}, ok=is_ready)
 
 
 @bp.get("/database")

@@ -45,9 +45,12 @@ def run_offline() -> None:
 def run_online() -> None:
     """Run them, after everybody else who is just doing the same."""
     with engine.connect() as connection:
+        # A request's patience is too short for this.
+        connection.connection.dbapi_connection.patience_seconds = None
+        connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.execute(text("SET lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": LOCK_ID})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
         connection.commit()
         try:
             context.configure(
@@ -63,8 +66,8 @@ def run_online() -> None:
         finally:
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})
-            connection.execute(text("RESET ALL"))
             connection.commit()
+            connection.invalidate()
 
 
 if context.is_offline_mode():

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import CursorResult
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from models import db
 from models.base import AnySelect
@@ -75,6 +75,18 @@ def reading() -> Iterator[None]:
         yield
     finally:
         db.session.info.pop("reading", None)
+
+
+@contextmanager
+def optional() -> Iterator[None]:
+    """What a read would like to note but can do without: while reading, a database that refuses it is only logged."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not db.session.info.get("reading"):
+            raise
+        db.session.rollback()
+        log.warning("note_not_kept", reason=type(error.orig).__name__)
 
 
 def fetch(statement: AnySelect, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """How the process and what it needs are doing, for probes and for people (spec of each: docs/operating.md)."""
 
+import logging
 import re
 import shutil
 import time
@@ -13,11 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from models.base import now
-from services import outbox_service
+from services import outbox_service, throttle_service
 
 SLOW_MS = 250
 OUTBOX_LAG_SECONDS = 300
 LEAST_FREE_DISK = 0.05
+COUNTERS_AWAY = "rate limits are counted by each process for itself"
 _REVISION = re.compile(r"^(\d{4})_")
 
 
@@ -103,6 +105,8 @@ def ready() -> tuple[bool, list[dict[str, Any]]]:
     checks = [database()]
     if checks[0]["status"] != "fail":
         checks.append(migrations())
+    if not throttle_service.counts_together():
+        checks.append({"name": "counters", "status": "warn", "detail": COUNTERS_AWAY})
     if is_draining():
         checks.append({"name": "draining", "status": "fail", "detail": "the process is stopping"})
     return all(check["status"] != "fail" for check in checks), checks
@@ -113,7 +117,8 @@ def details() -> list[dict[str, Any]]:
     checks = [database()]
     if checks[0]["status"] != "fail":
         checks += [migrations(), _checked("outbox", _outbox)]
-    return [*checks, _checked("pool", _pool), _checked("disk", _disk)]
+    checks += [_checked("counters", _counters), _checked("pool", _pool), _checked("disk", _disk)]
+    return [*checks, _checked("log", _log)]
 
 
 def overall(checks: list[dict[str, Any]]) -> str:
@@ -141,6 +146,21 @@ def _outbox() -> dict[str, Any]:
         "queued": stats.queued,
         "failed": stats.failed,
         "oldest_unsent_seconds": round(oldest),
+    }
+
+
+def _counters() -> dict[str, Any]:
+    if throttle_service.counts_together():
+        return {"status": "pass", "detail": "shared by all processes"}
+    return {"status": "warn", "detail": COUNTERS_AWAY}
+
+
+def _log() -> dict[str, Any]:
+    dropped = sum(getattr(handler, "dropped", 0) for handler in logging.getLogger().handlers)
+    return {
+        "status": "warn" if dropped else "pass",
+        "detail": f"{dropped} lines of this process could not be written",
+        "dropped": dropped,
     }
 
 

@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import ScalarSelect, bindparam, delete, func, literal, select, update
+from sqlalchemy import DateTime, ScalarSelect, bindparam, delete, func, literal, select, update
 
 from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
 from services import audit_service, mail_service, throttle_service, token_service
-from services.base_service import fetch, found
+from services.base_service import fetch, found, optional
 from services.device import device_name
 from services.errors import InvalidToken, TokenReused
 from services.origin import origin
@@ -24,6 +24,8 @@ REFRESH_IDLE = timedelta(days=14)
 REUSE_GRACE = timedelta(seconds=10)
 TOUCH_EVERY = timedelta(seconds=60)
 MOST_SESSIONS = 20
+#: Ten seconds are counted by one clock: those of two instances may differ by more.
+_CLOCK = func.clock_timestamp(type_=DateTime(timezone=True)).label("database_time")
 
 
 def _select_principal() -> AnySelect:
@@ -99,7 +101,7 @@ def refresh(token: str) -> TokenPairOut:
     hands: the session ends, its owner is told. Raises InvalidToken or TokenReused. Concurrent calls queue on the row.
     """
     row = db.session.execute(
-        select(RefreshToken, UserSession.user_id, UserSession.expires_at)
+        select(RefreshToken, UserSession.user_id, UserSession.expires_at, _CLOCK)
         .join(UserSession, UserSession.id == RefreshToken.session_id)
         .join(User, User.id == UserSession.user_id)
         .where(RefreshToken.token_hash == token_service.digest(token), User.is_active)
@@ -113,10 +115,10 @@ def refresh(token: str) -> TokenPairOut:
     throttle_service.spend(throttle_service.REFRESH_BY_SESSION, str(presented.session_id))
     following = token_service.successor(token)
     if presented.used_at is None:
-        presented.used_at = moment
+        presented.used_at = row.database_time
         _add_refresh_token(presented.session_id, following, row.expires_at)
         _touch(presented.session_id, moment)
-    elif moment - presented.used_at > REUSE_GRACE:
+    elif row.database_time - presented.used_at > REUSE_GRACE:
         _end_reused(presented.session_id, row.user_id)
         raise TokenReused
     return _pair(row.user_id, presented.session_id, following)
@@ -275,12 +277,16 @@ def _principal(row: AnyRow) -> Principal:
 
 
 def _touch(session_id: UUID, moment: datetime) -> None:
-    """Note the last use: at most once a minute, a statement of its own even while only reading."""
-    db.session.execute(
-        update(UserSession)
-        .where(UserSession.id == session_id)
-        .values(last_seen_at=func.greatest(UserSession.last_seen_at, moment), ip=origin().address)
-    )
+    """Note the last use: at most once a minute, a statement of its own even while only reading.
+
+    A read goes on without it where the database can't write: a full disk, a row somebody holds.
+    """
+    with optional():
+        db.session.execute(
+            update(UserSession)
+            .where(UserSession.id == session_id)
+            .values(last_seen_at=func.greatest(UserSession.last_seen_at, moment), ip=origin().address)
+        )
 
 
 def _add_refresh_token(session_id: UUID, token: str, session_expires_at: datetime) -> None:

@@ -1,28 +1,39 @@
 """Limits on what can be abused: guesses, mails, registrations (ASVS 2.4.1, 6.3.1; docs/security).
 
-Counters live in PostgreSQL, or in Redis when RATELIMIT_STORAGE_URI says so. With Redis away each process counts for
-itself: stricter or laxer for a while, never unlimited.
+Counters live in PostgreSQL, or in Redis when RATELIMIT_STORAGE_URI says so. While they are out of reach each process
+counts for itself: stricter or laxer for a while, never unlimited.
 """
 
 import hashlib
 import ipaddress
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 from flask import Flask, current_app
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, Storage, storage_from_string
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
+from models.connections import Watch
 from services.errors import RateLimited
 from services.origin import origin
 from services.rate_limit_storage import PostgresStorage
 
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
+
+#: What a request may lose on a Redis that says nothing: connecting and asking, once.
+REDIS_SECONDS = 0.1
+#: Counters that were out of reach are left alone for so long; then one caller tries.
+REST_SECONDS = 5.0
+AWAY = (RedisError, SQLAlchemyError)
 
 LOGIN_BY_ACCOUNT = RateLimitItemPerMinute(10, 5, namespace="login-account")
 LOGIN_BY_ADDRESS = RateLimitItemPerMinute(10, 5, namespace="login-address")
@@ -46,26 +57,53 @@ class Counters:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.fallback = MemoryStorage()
+        self.is_away = False
+        self._try_at = 0.0
+        self._lock = threading.Lock()
 
     def call(self, act: Callable[[Storage], Result]) -> Result:
-        """Run `act` on the storage; on the local one when Redis does not answer."""
-        try:
-            return act(self.storage)
-        except RedisError as error:
-            log.warning("counters_away", reason=type(error).__name__)
+        """Run `act` on the storage; on the local one while the storage does not answer."""
+        if not self._may_try():
             return act(self.fallback)
+        try:
+            result = act(self.storage)
+        except AWAY as error:
+            log.warning("counters_away", reason=type(error).__name__)
+            self.is_away, self._try_at = True, time.monotonic() + REST_SECONDS
+            return act(self.fallback)
+        if self.is_away:
+            self.is_away = False
+            log.info("counters_back")
+        return result
+
+    def _may_try(self) -> bool:
+        if not self.is_away:
+            return True
+        with self._lock:
+            moment = time.monotonic()
+            if moment < self._try_at:
+                return False
+            self._try_at = moment + REST_SECONDS
+            return True
 
 
 def init_app(app: Flask) -> None:
     """Choose the storage: RATELIMIT_STORAGE_URI, else REDIS_URL, else PostgreSQL on two connections of its own."""
     uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
     if uri.startswith("redis"):
-        storage = cast("Storage", storage_from_string(uri, socket_timeout=0.25, socket_connect_timeout=0.25))
+        options: dict[str, Any] = {
+            "socket_timeout": REDIS_SECONDS,
+            "socket_connect_timeout": REDIS_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        storage = cast("Storage", storage_from_string(uri, **options))
     else:
         engine = create_engine(
             app.config["SQLALCHEMY_DATABASE_URI"],
             **{**app.config["SQLALCHEMY_ENGINE_OPTIONS"], "pool_size": 2, "max_overflow": 2},
         )
+        watch: Watch = app.extensions["database_watch"]
+        watch.over(engine, sockets=app.config["SQLALCHEMY_POOL_PRE_PING"])
         app.extensions["counter_engine"] = engine
         storage = PostgresStorage(engine)
     app.extensions["counters"] = Counters(storage)
@@ -105,6 +143,14 @@ def forget(limit: RateLimitItem, who: str) -> None:
 def add(limit: RateLimitItem, who: str, amount: int) -> int:
     """Add `amount` and return the count of everybody together: for budgets that are settled now and then."""
     return _counters().call(lambda storage: storage.incr(_key(limit, who), limit.get_expiry(), amount=amount))
+
+
+def counts_together() -> bool:
+    """Whether the shared counters are within reach: asked of Redis; PostgreSQL has its own check."""
+    counters = _counters()
+    if not isinstance(counters.storage, PostgresStorage):
+        counters.call(lambda storage: storage.get("probe"))
+    return not counters.is_away
 
 
 def address() -> str:

@@ -44,6 +44,8 @@ OF_HTTP: dict[int, type[DomainError]] = {
     503: errors.Unavailable,
 }
 RETRY_AFTER_SECONDS = 5
+#: Only for reading (a standby), a right that was taken away, a transaction ended for idling: for operators to mend.
+NOT_NOW = frozenset({"25006", "42501", "25P03", "25P04"})
 
 
 def status_of(error: DomainError | type[DomainError]) -> int:
@@ -87,6 +89,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(PoolTimeout, _unavailable)
     app.register_error_handler(DBAPIError, _database)
+    app.register_error_handler(MemoryError, _unavailable)
     app.register_error_handler(Exception, _unknown)
 
 
@@ -126,14 +129,17 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unavailable(error: Exception) -> Response:
-    log.warning("database_unavailable", reason=type(error).__name__)
+    log.warning("resource_unavailable", reason=type(error).__name__)
     return answer(errors.Unavailable())
 
 
 def _database(error: DBAPIError) -> Response:
-    """The server is away, a time-out struck, or a connection died: 503. Anything else is a fault of ours."""
+    """The server is away, a time-out struck, a connection died, or it may not write: 503. Else it is our fault."""
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return _unavailable(error.orig or error)
+    if getattr(error.orig, "pgcode", None) in NOT_NOW:
+        log.error("database_refuses", reason=type(error.orig).__name__, exc_info=error)
+        return answer(errors.Unavailable())
     return _unknown(error)
 
 
