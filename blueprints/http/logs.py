@@ -1,6 +1,9 @@
 """Logging: structlog's events and everybody else's records, as JSON lines or as text, to stdout and files."""
 
+import io
 import logging
+import os
+import select
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,6 +12,8 @@ import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
 
+#: How long a line waits for a reader who has fallen behind, before it is dropped; those after it don't wait.
+PATIENCE_MILLISECONDS = 50
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 5
 # Local variables may hold passwords: a traceback shows lines, never values.
@@ -49,17 +54,68 @@ def init_app(app: Flask, stream: TextIO) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+class StreamLines(logging.Handler):
+    """Lines for a stream whose reader may be slow, gone, or out of space.
+
+    What can't be written is dropped and counted (`/health/detailed` tells): no request waits for its log line longer
+    than a moment, and none fails over it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+        self.dropped = 0
+        self._is_stuck = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line in one piece, past the stream's buffer, or count it."""
+        line = f"{self.format(record)}\n"
+        try:
+            self._write(line)
+        except (OSError, ValueError):  # no space, no reader; ValueError is Python's word for a closed stream
+            self.dropped += 1
+            self._is_stuck = True
+        else:
+            self._is_stuck = False
+
+    def _write(self, line: str) -> None:
+        try:
+            descriptor = self.stream.fileno()
+        except io.UnsupportedOperation:
+            self.stream.write(line)
+            return
+        rest = memoryview(line.encode("utf-8", "backslashreplace"))
+        while rest:
+            self._wait_for_room(descriptor)
+            rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+
+    def _wait_for_room(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if not poll.poll(0 if self._is_stuck else PATIENCE_MILLISECONDS):
+            raise BlockingIOError
+
+
+class FileLines(RotatingFileHandler):
+    """Lines for a file; what can't be written is dropped and counted."""
+
+    dropped = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Count it: nobody reads what logging would write to stderr."""
+        del record
+        self.dropped += 1
+
+
 def _handlers(stream: TextIO, directory: str) -> list[logging.Handler]:
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
+    handlers: list[logging.Handler] = [StreamLines(stream)]
     if directory:
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        everything = RotatingFileHandler(
+        everything = FileLines(
             path / "flask_app.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
         )
-        faults = RotatingFileHandler(
-            path / "error.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
-        )
+        faults = FileLines(path / "error.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
         faults.setLevel(logging.ERROR)
         handlers += [everything, faults]
     return handlers
