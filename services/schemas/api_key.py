@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from services.schemas.base import In, Line, Moment, Out
+from services.schemas.base import In, InMoment, Moment, Out, SomeLine
 
 Scope = Annotated[str, StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_length=60)]
 
@@ -14,18 +14,18 @@ Scope = Annotated[str, StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_lengt
 class ApiKeyIn(In):
     """A new key."""
 
-    name: Annotated[Line, Field(min_length=1, max_length=100)] = Field(title="Name")
+    name: Annotated[SomeLine, Field(max_length=100)] = Field(title="Name")
     """What it is for; you find it again by this."""
     scopes: Annotated[list[Scope], Field(max_length=50)] = Field(title="May", examples=[["users:read"]])
     """Permissions of yours that the key has too. With none it only reads your own account."""
-    expires_at: AwareDatetime | None = Field(None, title="Expires")
+    expires_at: InMoment | None = Field(None, title="Expires")
     """Without it the key works until it is revoked."""
 
 
 class ApiKeyFormIn(In):
     """A new key, as the page asks for it."""
 
-    name: Annotated[Line, Field(min_length=1, max_length=100)] = Field(title="Name")
+    name: Annotated[SomeLine, Field(max_length=100)] = Field(title="Name")
     """What it is for; you find it again by this."""
     scopes: Annotated[list[Scope], Field(max_length=50)] = Field(default_factory=list, title="The key may")
     expires_in_days: Literal["30", "90", "365", "never"] = Field(title="Expires")

@@ -33,10 +33,13 @@ OPAQUE_MAX_LENGTH = 512
 CURSOR_MAX_LENGTH = 3072
 #: Nothing outside this is a safe bigint identity.
 ID_MAX = 2**63 - 1
-BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-#: The same rules as the validators below, for the API document: what one line, and what a text, must not hold.
+# What one line and what a text must not hold: control characters, in a line also breaks and what turns its direction.
 _NOT_IN_LINE = r"\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _NOT_IN_TEXT = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_SURROGATES = r"\ud800-\udfff"  # never part of JSON, but a form may bring them
+_BAD_IN_LINE = re.compile(f"[{_NOT_IN_LINE}{_SURROGATES}]")
+_BAD_IN_TEXT = re.compile(f"[{_NOT_IN_TEXT}{_SURROGATES}]")
+#: The same for the API document.
 LINE_PATTERN = f"^[^{_NOT_IN_LINE}]*$"
 SOME_LINE_PATTERN = rf"^[^{_NOT_IN_LINE}]*[^{_NOT_IN_LINE}\s][^{_NOT_IN_LINE}]*$"
 TEXT_PATTERN = f"^[^{_NOT_IN_TEXT}]*$"
@@ -119,17 +122,15 @@ def without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _line(value: str) -> str:
-    value = unicodedata.normalize("NFC", value)
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in BIDI_CONTROLS for char in value):
+    if _BAD_IN_LINE.search(value):
         raise PydanticCustomError("control_character", "Leave out line breaks and control characters")
-    return value.strip()
+    return unicodedata.normalize("NFC", value).strip()
 
 
 def _text(value: str) -> str:
-    value = unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n"))
-    if any(unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t" for char in value):
+    if _BAD_IN_TEXT.search(value):
         raise PydanticCustomError("control_character", "Leave out control characters")
-    return value.strip()
+    return unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def _email(value: str) -> str:
@@ -144,7 +145,7 @@ def _email(value: str) -> str:
 def _password(value: str) -> str:
     # Kept as received but for NFC, so that the same keys give the same password on every machine (ADR-007).
     value = unicodedata.normalize("NFC", value)
-    if "\x00" in value or any(unicodedata.category(char) == "Cs" for char in value):
+    if re.search(f"[\\x00{_SURROGATES}]", value):
         raise PydanticCustomError("control_character", "This character can't be part of a password")
     if len(value.encode()) > 1024:
         raise PydanticCustomError("string_too_long", "Use at most 256 characters")
@@ -171,18 +172,14 @@ def _documented(**keywords: Any) -> Any:
 
 #: One line of text, NFC, trimmed. Lengths are said where it is used.
 Line = Annotated[str, AfterValidator(_line), _documented(pattern=LINE_PATTERN)]
+#: The same with something in it.
+SomeLine = Annotated[str, AfterValidator(_line), Field(min_length=1), _documented(pattern=SOME_LINE_PATTERN)]
 #: Text of several lines.
 LongText = Annotated[
     str, StringConstraints(max_length=10_000), AfterValidator(_text), _documented(pattern=TEXT_PATTERN)
 ]
 #: A person's name.
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=120),
-    AfterValidator(_line),
-    Field(min_length=1),
-    _documented(pattern=SOME_LINE_PATTERN, examples=["Ada Okonkwo"]),
-]
+Name = Annotated[SomeLine, StringConstraints(max_length=120), _documented(examples=["Ada Okonkwo"])]
 #: An e-mail address; the domain in its Unicode form, the local part as typed.
 Email = Annotated[
     str,
@@ -239,7 +236,7 @@ class PageQuery(Query):
     """Rows on a page."""
     cursor: Cursor | None = None
     """Position from `pagination.next`; empty to start. Stays fast however deep; replaces `page`."""
-    sort: Annotated[Line | None, Field(max_length=100)] = None
+    sort: Annotated[Line | None, Field(max_length=300)] = None
     """Fields, comma separated, `-` for descending."""
 
     def order(self) -> list[tuple[str, bool]]:
@@ -275,24 +272,45 @@ class PageQuery(Query):
 Search = Annotated[Line, Field(max_length=200)] | None
 
 
-def _iso_moment(value: Any) -> Any:
+def _moment(value: Any) -> Any:
+    """A moment in UTC: PostgreSQL knows no offsets beyond sixteen hours, of which Python takes twenty-four."""
     if not isinstance(value, str):
         return value
-    if not re.match(r"\d{4}-\d\d-\d\d(T|$)", value):
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("datetime", "There is no such date or time") from None
+
+
+def _whole_moment(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(f"{_DATE}T{_TIME}", value):
+        raise PydanticCustomError("datetime", "Use a time with its offset, such as 2026-11-20T09:30:00Z")
+    return _moment(value)
+
+
+def _date_or_moment(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(f"{_DATE}(T{_TIME})?", value):
         raise PydanticCustomError(
             "datetime", "Use a date such as 2026-11-20, or a time such as 2026-11-20T09:30:00Z"
         )
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise PydanticCustomError("datetime", "There is no such date or time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return _moment(value)
 
 
-#: A moment in a query: a date (its first instant in UTC) or a time with offset.
+# RFC 3339, of which `fromisoformat` takes more than it should: weeks, basic forms, times without an offset.
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+
+#: A moment in a body: a time with its offset.
+InMoment = Annotated[
+    datetime,
+    BeforeValidator(_whole_moment),
+    _documented(format="date-time", examples=["2030-01-01T00:00:00Z"]),
+]
+#: A moment in a query: a date (its first instant in UTC) or a time with its offset.
 QueryMoment = Annotated[
     datetime,
-    BeforeValidator(_iso_moment),
+    BeforeValidator(_date_or_moment),
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}],

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from services.schemas.base import Email, In, Line, Opaque, Out
+from services.schemas.base import Email, In, Line, Opaque, Out, SomeLine
 
 
 def _whole_bytes(value: str) -> str:
@@ -47,7 +47,7 @@ Transport = Annotated[
     StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z-]+$"),
     Field(json_schema_extra={"examples": ["internal"]}),
 ]
-PasskeyName = Annotated[Line, StringConstraints(min_length=1, max_length=60), Field(min_length=1)]
+PasskeyName = Annotated[SomeLine, Field(max_length=60)]
 
 
 class BrowserMade(In):

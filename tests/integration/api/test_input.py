@@ -500,11 +500,51 @@ def test_a_wrong_filter_of_events_names_itself(api: Api, ada: Person, query: str
     assert fields(refused(answer, 422, "VALIDATION_ERROR")) == {field}
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "2026-11-20"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999999Z",
+        "2026-11-20",
+        "2026-11-20T09:30:00-21:22",
+        "2026-11-20T09:30:00%2B23:59",
+    ],
+)
 def test_the_edges_of_time_are_answered(api: Api, ada: Person, moment: str) -> None:
     caller = api.as_(ada)
     for name in ("from", "to"):
         assert caller.get(f"/audit-events?filter[{name}]={moment}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00%2B00:01",
+        "9999-12-31T23:59:59-00:01",
+        "2026-11-20T09:30",
+        "2026-11-20T09:30:00",
+        "2026-11-20T24:30:00Z",
+        "20261120T093000Z",
+        "2026-W47-5",
+        "2026-11-20%2009:30:00Z",
+        "2026-11-20T09:30:00%2B24:00",
+    ],
+)
+def test_what_is_no_moment_names_its_filter(api: Api, ada: Person, moment: str) -> None:
+    answer = api.as_(ada).get(f"/audit-events?filter[from]={moment}")
+    assert fields(refused(answer, 422, "VALIDATION_ERROR")) == {"filter[from]"}
+
+
+def test_a_moment_in_a_body_may_have_any_offset(api: Api, alice: Person) -> None:
+    key = {"name": "Key", "scopes": [], "expires_at": "2090-07-29T15:09:21.120549-21:22"}
+    answer = api.as_(alice).post("/users/me/api-keys", key)
+    assert answer.status_code == 201
+    assert answer.json["data"]["expires_at"] == "2090-07-30T12:31:21.120549Z"
+
+
+def test_a_list_may_be_sorted_by_everything(api: Api, ada: Person) -> None:
+    names = ("-email", "-updated_at", "-last_login_at", "-role", "-id", "-created_at", "-name")
+    assert api.as_(ada).get(f"/users?sort={','.join(names)}").status_code == 200
 
 
 # ---- methods and headers
