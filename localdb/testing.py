@@ -25,13 +25,16 @@ from localdb.errors import LocalDatabaseError
 TEMPLATE_LOCK = 471_100  # shared while cloning, exclusive while building
 OWNER_LOCK = 471_101  # with the owner's number as second key
 LONGEST_NAME = 63
+MAINTENANCE = "postgres"
 
 
 class Databases:
     """Makes and drops test databases on one server; not shared between threads."""
 
     def __init__(self, server_url: str, *, migrations: Path, build: Callable[[str], None]) -> None:
-        self._url = _driver_url(server_url)
+        # Always the same database: advisory locks count within one, and whoever looked from another would take the
+        # databases of processes that live for leftovers.
+        self._url = urlunsplit(urlsplit(_driver_url(server_url))._replace(path=f"/{MAINTENANCE}"))
         self._template = f"tpl_{_fingerprint(migrations)}"
         self._build = build
         self._owner = secrets.randbelow(2**31)

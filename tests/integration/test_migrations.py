@@ -73,7 +73,7 @@ def test_the_migration_linter_has_nothing_to_say(app: Flask, tmp_path: Path) -> 
     printed = subprocess.run(
         [sys.executable, "-m", "flask", "db", "upgrade", "--sql"],
         cwd=ROOT,
-        env={"FLASK_CONFIG": "testing", "TEST_DATABASE_URL": url, "PATH": "/usr/bin:/bin"},
+        env={"FLASK_CONFIG": "testing", "DATABASE_URL": url, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
