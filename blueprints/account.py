@@ -5,12 +5,21 @@ from uuid import UUID
 from flask import Blueprint, Response, render_template, url_for
 
 from blueprints.http import access
-from blueprints.http.access import allow, signed_in, signed_in_visitor
+from blueprints.http.access import allow, enrolling, signed_in, signed_in_visitor
 from blueprints.http.button import press
 from blueprints.http.filters import Filters
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination
-from services import audit_service, auth_service, link_service, session_service, user_service
+from services import (
+    audit_service,
+    auth_service,
+    factor_service,
+    link_service,
+    passkey_service,
+    recovery_service,
+    session_service,
+    user_service,
+)
 from services.schemas.audit import OwnEventQuery
 from services.schemas.auth import ChangeEmailIn, ChangePasswordIn
 from services.schemas.user import ProfileIn, UserOut
@@ -62,6 +71,18 @@ def password() -> Response:
             message="Your password is changed. Your other devices are signed out.",
         )
     return form.render("account/password.html")
+
+
+@bp.get("/security")
+@allow(enrolling)
+def security() -> str:
+    """How you sign in, and who else might: the second step, recovery codes, passkeys."""
+    return render_template(
+        "account/security.html",
+        overview=factor_service.overview(by=signed_in_visitor()),
+        few=recovery_service.FEW,
+        has_passkeys=passkey_service.is_possible(),
+    )
 
 
 @bp.get("/devices")

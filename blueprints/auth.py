@@ -1,15 +1,18 @@
 """The doors of the pages: sign up, sign in and out, mailed links."""
 
+from collections.abc import Callable, Mapping
+
 from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
 
 from blueprints.http import access, links
 from blueprints.http.access import allow, anyone, enrolling, signed_in, signed_in_visitor, visitor
+from blueprints.http.button import Pressed
 from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done, told
 from blueprints.http.links import by_link, needed
 from blueprints.http.redirects import own_path
-from services import auth_service, session_service, sign_in_service, user_service
-from services.errors import EmailNotVerified, InvalidToken, LinkExpired
+from services import auth_service, factor_service, session_service, sign_in_service, user_service
+from services.errors import EmailNotVerified, InvalidToken, LinkExpired, UnsupportedMediaType
 from services.schemas.auth import (
     EmailIn,
     LinkOut,
@@ -23,9 +26,12 @@ from services.schemas.auth import (
     VerifyByLinkIn,
     VerifyIn,
 )
+from services.schemas.base import In
+from services.schemas.passkey import PasskeyAnswerIn, PasskeyOptionsOut
 from services.schemas.second_factor import (
     CodeIn,
     ReauthenticateByCodeIn,
+    ReauthenticateByPasskeyIn,
     ReauthenticateByPasswordIn,
     ReauthenticateIn,
     RecoveryCodeIn,
@@ -43,6 +49,17 @@ CLEAR_SITE_DATA = '"cache", "cookies", "storage"'
 MAILED_TO = "mailed_to"
 #: The challenge of a sign-in that waits for its second step.
 WAITING = "second_step"
+#: How a second step, and a confirmation, can be done: by the word in the address.
+SECOND_STEPS: dict[str, type[In]] = {
+    "code": CodeIn,
+    "recovery-code": RecoveryCodeIn,
+    "passkey": PasskeyAnswerIn,
+}
+CONFIRMATIONS: dict[str, type[In]] = {
+    "password": ReauthenticateByPasswordIn,
+    "code": ReauthenticateByCodeIn,
+    "passkey": ReauthenticateByPasskeyIn,
+}
 PURPOSES = {
     "auth.verify_email": LinkPurpose.VERIFY_EMAIL,
     "auth.reset_password": LinkPurpose.RESET_PASSWORD,
@@ -89,29 +106,60 @@ def login() -> Response:
     return form.render("auth/login.html", next_url=next_url, offer_verification=is_unverified)
 
 
+@bp.post("/passkey/options")
+@allow(anyone)
+def passkey_options() -> Response:
+    """What the browser needs to sign in with a passkey alone; for the script of the page."""
+    return _options(sign_in_service.browser_passkey_options)
+
+
+@bp.route("/passkey", methods=FORM)
+@allow(anyone)
+def passkey() -> Response:
+    """Sign in with a passkey alone."""
+    form = Form(PasskeyAnswerIn)
+    next_url = own_path(request.values.get("next"))
+    if form.submit(sign_in_service.browser_by_passkey):
+        access.sign_in(form.result.token, form.result.principal)
+        return done(next_url or url_for("main.dashboard"), data=_signed_in, message="Signed in.")
+    return form.render("auth/passkey.html", next_url=next_url)
+
+
+@bp.post("/second-factor/options")
+@allow(anyone)
+def second_factor_options() -> Response:
+    """What the browser needs to do the second step with a passkey; for the script of the page."""
+    waiting = session.get(WAITING)
+    if waiting is None:
+        raise InvalidToken
+    return _options(lambda: sign_in_service.browser_passkey_step_options(waiting["token"]))
+
+
 @bp.route("/second-factor", methods=FORM)
 @allow(anyone)
 def second_factor() -> Response:
-    """Finish a sign-in with a code of the app, or with a recovery code."""
+    """Finish a sign-in with a code of the app, with a passkey, or with a recovery code."""
     waiting = session.get(WAITING)
     if waiting is None:
         return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
-    by_recovery_code = request.args.get("with") == "recovery-code"
-    form = Form(RecoveryCodeIn if by_recovery_code else CodeIn)
-    try:
-        if form.submit(lambda data: sign_in_service.browser_second_step(waiting["token"], data)):
-            access.sign_in(form.result.token, form.result.principal)
-            return done(waiting["next"] or url_for("main.dashboard"), data=_signed_in, message="Signed in.")
-    except InvalidToken:
+    way = _way("code" if "totp" in waiting["methods"] else "passkey", SECOND_STEPS)
+    form = Form(SECOND_STEPS[way])
+    if form.submit(lambda data: sign_in_service.browser_second_step(waiting["token"], data)):
+        access.sign_in(form.result.token, form.result.principal)
+        return done(waiting["next"] or url_for("main.dashboard"), data=_signed_in, message="Signed in.")
+    if isinstance(form.error, InvalidToken):
         session.pop(WAITING)
         flash("That took too long, or too many tries. Start again.", "danger")
         return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
-    return form.render(
-        "auth/second_factor.html",
-        by_recovery_code=by_recovery_code,
-        has_recovery_codes="recovery_code" in waiting["methods"],
-        email=waiting["email"],
-    )
+    return form.render("auth/second_factor.html", way=way, methods=waiting["methods"], email=waiting["email"])
+
+
+@bp.post("/reauthenticate/options")
+@allow(enrolling)
+def reauthentication_options() -> Response:
+    """What the browser needs to show again who you are with a passkey; for the script of the page."""
+    by = signed_in_visitor()
+    return _options(lambda: sign_in_service.reauthentication_options(by=by))
 
 
 @bp.route("/reauthenticate", methods=FORM)
@@ -119,15 +167,14 @@ def second_factor() -> Response:
 def reauthenticate() -> Response:
     """Show again who you are, before something sensitive."""
     by = signed_in_visitor()
-    by_code = request.args.get("with") == "code" and by.has_second_factor
-    form = Form(ReauthenticateByCodeIn if by_code else ReauthenticateByPasswordIn)
+    methods = factor_service.methods(by.user_id)
+    way = _way("password", CONFIRMATIONS)
+    form = Form(CONFIRMATIONS[way])
     next_url = own_path(request.values.get("next"))
     if form.submit(lambda data: sign_in_service.reauthenticate(data, by=by), programs=ReauthenticateIn):
         access.sign_in(form.result, by)
         return done(next_url or url_for("account.profile"), message="Confirmed for ten minutes.")
-    return form.render(
-        "auth/reauthenticate.html", by_code=by_code, has_codes=by.has_second_factor, next_url=next_url or ""
-    )
+    return form.render("auth/reauthenticate.html", way=way, methods=methods, next_url=next_url)
 
 
 @bp.route("/logout", methods=FORM)
@@ -246,6 +293,20 @@ def link_expired(error: LinkExpired) -> Response:
     if wants_json():
         return answer(error)
     return Response(render_template("auth/link_expired.html", purpose=purpose), 410, mimetype="text/html")
+
+
+def _way(usual: str, ways: Mapping[str, object]) -> str:
+    """Which of the ways the address asks for; the usual one when it asks for none that there is."""
+    asked = request.args.get("with", usual)
+    return asked if asked in ways else usual
+
+
+def _options(begin: Callable[[], PasskeyOptionsOut]) -> Response:
+    if not wants_json():
+        raise UnsupportedMediaType
+    form = Form(Pressed)
+    form.submit(lambda _: begin())
+    return done("", data=lambda: form.result, message="Ask the passkey with these options.")
 
 
 def _to_second_step(required: SecondFactorRequiredOut, form: Form, next_url: str | None) -> Response:

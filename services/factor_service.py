@@ -1,5 +1,6 @@
 """The second step as a whole: which kinds an account has, who must have one, and what happens when that changes."""
 
+from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from limits import RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMi
 from sqlalchemy import update
 
 from models import User, db
+from models.base import AnyRow
 from services import (
     audit_service,
     mail_service,
@@ -34,6 +36,27 @@ TRIES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How somebody signs in, for the page that shows it."""
+
+    has_app: bool
+    passkeys: list[AnyRow]
+    codes_left: int
+    is_required: bool
+    """Whether REQUIRE_MFA asks this account for a second step."""
+
+    @property
+    def has_second_step(self) -> bool:
+        """Whether signing in by password takes two steps."""
+        return self.has_app or bool(self.passkeys)
+
+    @property
+    def has_few_codes(self) -> bool:
+        """Whether it is time to make new recovery codes."""
+        return self.has_second_step and self.codes_left <= recovery_service.FEW
+
+
 def methods(user_id: int) -> list[Method]:
     """How this account can do its second step; nothing when it has none. Recovery codes alone are none."""
     found: list[Method] = ["totp"] if totp_service.is_on(user_id) else []
@@ -42,6 +65,16 @@ def methods(user_id: int) -> list[Method]:
     if found and recovery_service.remaining(user_id):
         found.append("recovery_code")
     return found
+
+
+def overview(*, by: Principal) -> Overview:
+    """One's own second steps."""
+    return Overview(
+        has_app=totp_service.is_on(by.user_id),
+        passkeys=passkey_service.list_of(by.user_id),
+        codes_left=recovery_service.remaining(by.user_id),
+        is_required=is_required(by),
+    )
 
 
 def must_enrol(by: Principal) -> bool:
@@ -86,12 +119,9 @@ def enrol_totp(*, by: Principal) -> Enrolment:
     return totp_service.enrol(user_service.load(by.user_id))
 
 
-def pending_totp(*, by: Principal) -> Enrolment:
-    """The seed that waits for its first code. Raises NotFound."""
-    enrolment = totp_service.pending(user_service.load(by.user_id))
-    if enrolment is None:
-        raise NotFound
-    return enrolment
+def pending_totp(*, by: Principal) -> Enrolment | None:
+    """The seed that waits for its first code, or None."""
+    return totp_service.pending(by.user_id, by.email)
 
 
 def confirm_totp(code: str, *, by: Principal) -> list[str]:

@@ -195,6 +195,20 @@ def renew(by: Principal) -> str | None:
     return token
 
 
+def new_cookie(by: Principal) -> str:
+    """Another token for the cookie of the same browser session: what was known of the former one is worth nothing.
+
+    Unlike `renew` it makes nothing fresh. For after a change of how somebody signs in (ASVS 7.2.4).
+    """
+    token = token_service.new_token()
+    db.session.execute(
+        update(UserSession)
+        .where(UserSession.id == by.session_id)
+        .values(token_hash=token_service.digest(token))
+    )
+    return token
+
+
 def purge() -> int:
     """Delete sessions that are over; returns how many."""
     return len(db.session.scalars(delete(UserSession).where(~_alive()).returning(UserSession.id)).all())

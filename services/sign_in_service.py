@@ -90,8 +90,10 @@ def second_step(
     )
 
 
-def browser_second_step(challenge_token: str, data: CodeIn | RecoveryCodeIn) -> SignedIn:
-    """Finish a browser's sign-in by code. Raises InvalidToken, InvalidCredentials or RateLimited."""
+def browser_second_step(challenge_token: str, data: CodeIn | RecoveryCodeIn | PasskeyAnswerIn) -> SignedIn:
+    """Finish a browser's sign-in. Raises InvalidToken, InvalidCredentials or RateLimited."""
+    if isinstance(data, PasskeyAnswerIn):
+        return browser_by_passkey(data)
     user, _ = _by_code(challenge_token, data, SessionKind.BROWSER)
     return complete_browser(user)
 

@@ -4,7 +4,9 @@ SHA-1, six digits, 30 seconds, a seed of 160 random bits, encrypted at rest. The
 accepted; a step at or before the last accepted one never is, across workers, because the row is locked (ASVS 6.5.1).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import pyotp
 import segno
@@ -23,11 +25,16 @@ SEED_CHARACTERS = 32  # base32: 160 bits
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What an app needs: the seed as text, the URI, and the URI as a QR code (inline SVG)."""
+    """What an app needs: the seed as text, the URI, and the URI as a QR code.
+
+    The QR code comes as inline SVG, and as what a page draws it of: modules a side, one path of the dark ones.
+    """
 
     secret: str
     otpauth_uri: str
     qr_svg: str
+    qr_size: int
+    qr_path: str
 
 
 def is_on(user_id: int) -> bool:
@@ -53,12 +60,12 @@ def enrol(user: User) -> Enrolment:
     return _shown(seed, user.email)
 
 
-def pending(user: User) -> Enrolment | None:
+def pending(user_id: int, email: str) -> Enrolment | None:
     """The enrolment that waits for its first code, to be shown again."""
-    credential = db.session.get(TotpCredential, user.id)
+    credential = db.session.get(TotpCredential, user_id)
     if credential is None or credential.confirmed_at is not None:
         return None
-    return _shown(crypto.decrypt(credential.seed_encrypted).decode(), user.email)
+    return _shown(crypto.decrypt(credential.seed_encrypted).decode(), email)
 
 
 def confirm(user: User, code: str) -> None:
@@ -115,4 +122,19 @@ def _accept(credential: TotpCredential, code: str) -> None:
 def _shown(seed: str, email: str) -> Enrolment:
     uri = pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=current_app.config["APP_NAME"])
     qr = segno.make(uri, error="m", micro=False)
-    return Enrolment(seed, uri, qr.svg_inline(border=0, omitsize=True, svgclass="qr__code", lineclass=None))
+    return Enrolment(
+        secret=seed,
+        otpauth_uri=uri,
+        qr_svg=qr.svg_inline(border=0, omitsize=True, svgclass="qr__code", lineclass=None),
+        qr_size=len(qr.matrix),
+        qr_path="".join(_dark_runs(qr.matrix)),
+    )
+
+
+def _dark_runs(matrix: Iterable[Iterable[int]]) -> Iterator[str]:
+    """Each run of dark modules of a row as a rectangle of an SVG path."""
+    for y, row in enumerate(matrix):
+        for is_dark, run in groupby(enumerate(row), key=lambda module: module[1]):
+            places = [x for x, _ in run]
+            if is_dark:
+                yield f"M{places[0]} {y}h{len(places)}v1h-{len(places)}z"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import wraps
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -184,6 +185,11 @@ def sign_in(token: str, principal: Principal) -> None:
     login_user(Visitor(token, principal))
 
 
+def change_cookie(by: Principal) -> None:
+    """Give this browser another cookie for the session it has: how its holder signs in has changed."""
+    sign_in(session_service.new_cookie(by), by)
+
+
 def sign_out() -> None:
     """Forget the session in this browser; the row itself is the service's business."""
     logout_user()
@@ -202,8 +208,16 @@ def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -
     """Where somebody sets up a second step, or shows again who he is and comes back."""
     if isinstance(missing, SecondFactorRequired):
         return redirect(url_for("account.security"), 303)  # type: ignore[return-value]  # Werkzeug's answer
-    back = request.full_path.rstrip("?")
+    back = request.full_path.rstrip("?") if request.method in SAFE_METHODS else _came_from()
     return redirect(url_for("auth.reauthenticate", next=back), 303)  # type: ignore[return-value]  # as above
+
+
+def _came_from() -> str | None:
+    """The page of ours whose form was sent: where it can be sent again, as what it sent can't be kept."""
+    came = urlsplit(request.referrer or "")
+    if not _is_ours(f"{came.scheme}://{came.netloc}"):
+        return None
+    return f"{came.path}?{came.query}" if came.query else came.path
 
 
 def bearer() -> Principal:

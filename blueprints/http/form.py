@@ -22,6 +22,7 @@ from services.errors import (
     Forbidden,
     Invalid,
     NotAuthenticated,
+    PasskeyNotVerified,
     RateLimited,
     WrongCode,
 )
@@ -30,7 +31,7 @@ from services.schemas.base import In
 #: What HTML has no way to hold, and so can't be put back into a field.
 _NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 #: What a form shows again with its message; anything else is a page of its own.
-SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited, WrongCode)
+SHOWN = (Invalid, Conflict, NotAuthenticated, Forbidden, RateLimited, WrongCode, PasskeyNotVerified)
 
 
 @dataclass(slots=True)
