@@ -1,6 +1,7 @@
 """From bytes, query strings and form fields to schemas, and from Pydantic's faults to sentences people understand."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, get_origin
@@ -9,7 +10,7 @@ from flask import request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from services.errors import Invalid, MalformedJson, UnsupportedMediaType
+from services.errors import Invalid, MalformedJson, PayloadTooLarge, UnsupportedMediaType
 from services.schemas.base import Query
 
 #: Pydantic's fault type → what a person reads. `{…}` are the fault's own limits.
@@ -44,8 +45,8 @@ BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 def read_json(adapter: TypeAdapter[Any]) -> Any:
     """The request's body as the adapter's schema.
 
-    Raises UnsupportedMediaType, MalformedJson (not UTF-8, not JSON, half a surrogate pair, duplicate names, NaN, too
-    deep) or Invalid.
+    Raises UnsupportedMediaType, PayloadTooLarge, Invalid or MalformedJson (not UTF-8, not JSON, half a surrogate pair,
+    duplicate names, NaN, too deep).
     """
     if (
         request.mimetype != "application/json"
@@ -53,6 +54,8 @@ def read_json(adapter: TypeAdapter[Any]) -> Any:
     ):
         raise UnsupportedMediaType
     data = request.get_data()
+    if request.content_length is None and len(data) >= (request.max_content_length or math.inf):
+        raise PayloadTooLarge  # Werkzeug cuts a chunked body off at the limit, and says nothing
     _refuse_odd_json(data)
     try:
         return adapter.validate_json(data)

@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -143,6 +144,20 @@ def test_more_than_a_mebibyte_is_too_large(app: Flask, api: Api) -> None:
 def test_too_much_is_refused_before_it_is_read(api: Api) -> None:
     answer = api.post("/auth/register", content_type=JSON, environ_overrides={"CONTENT_LENGTH": str(10**12)})
     refused(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_an_endless_body_is_cut_off(app: Flask, api: Api) -> None:
+    endless = BytesIO(b" " * (1024 * 1024 + 1) + b"x" * 1024 * 1024)
+    chunked = {
+        "wsgi.input": endless,
+        "wsgi.input_terminated": True,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "CONTENT_LENGTH": "",
+    }
+    with unchanged(app):
+        answer = api.post("/auth/register", content_type=JSON, environ_overrides=chunked)
+    refused(answer, 413, "PAYLOAD_TOO_LARGE")
+    assert endless.tell() <= 1024 * 1024 + 1
 
 
 # ---- fields
