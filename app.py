@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask.cli import FlaskGroup
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -75,6 +75,9 @@ class Portico(Flask):
                 db.session.remove()
                 time.sleep(_dice.uniform(0.01, 0.04) * (TRIES - tries_left))
         raise AssertionError("unreachable")
+
+    def send_static_file(self, filename: str) -> Response:
+        return page_templates.keep_if_hashed(super().send_static_file(filename), filename)
 
 
 def create_app(config_name: str | None = None, **overrides: Any) -> Flask:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, Response, current_app, request, url_for
 from markupsafe import Markup
 
 from blueprints.http import headers
@@ -14,6 +14,7 @@ from services.clock import now
 from services.device import device_name
 
 TINTS = 6
+YEAR_SECONDS = 31_536_000
 
 
 def init_app(app: Flask) -> None:
@@ -31,9 +32,21 @@ def init_app(app: Flask) -> None:
 
 def asset(path: str) -> str:
     """The address of a file under static/, with a hash of its content so that it may be cached for ever."""
+    return url_for("static", filename=path, v=content_hash(path))
+
+
+def content_hash(path: str) -> str:
+    """A hash of a file under static/ as it is now. Raises OSError when there is none."""
     folder = current_app.static_folder or ""
     modified = (Path(folder) / path).stat().st_mtime_ns
-    return url_for("static", filename=path, v=_content_hash(folder, path, modified))
+    return _content_hash(folder, path, modified)
+
+
+def keep_if_hashed(response: Response, path: str) -> Response:
+    """Let whoever asked for a file by the hash of its content keep it for a year; others ask again each time."""
+    if response.status_code in {200, 304} and request.args.get("v") == content_hash(path):
+        response.headers["Cache-Control"] = f"public, max-age={YEAR_SECONDS}, immutable"
+    return response
 
 
 def when(moment: datetime | None, absent: str = "Never") -> Markup:
