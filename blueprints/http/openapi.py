@@ -30,7 +30,7 @@ from services.schemas.base import Nothing, without_null
 
 Json = dict[str, Any]
 PLACEHOLDER = re.compile(r"<(?:[^<>]*:)?([a-z_]\w*)>", re.ASCII)
-TAGS = {"auth": "Authentication"}
+TAGS = {"auth": "Authentication", "api_keys": "API keys"}
 #: What any call can meet.
 ALWAYS = (errors.BadRequest, errors.RateLimited, errors.InternalError, errors.Unavailable)
 WITH_BODY = (errors.MalformedJson, errors.PayloadTooLarge, errors.UnsupportedMediaType, errors.Invalid)
