@@ -187,6 +187,11 @@ class Config(Settings):
     INVITE_LINK_HOURS: Annotated[int, Field(ge=1, le=720)] = 72
     """Life of an invitation."""
 
+    ACCOUNT_DELETION_DAYS: Annotated[int, Field(ge=1, le=90)] = 14
+    """An account whose owner deletes it goes after this; until then he can undo it."""
+    DATA_EXPORT_DAYS: Annotated[int, Field(ge=1, le=30)] = 7
+    """A copy of somebody's data is kept, and its mailed link good, for this long."""
+
     RATELIMIT_ENABLED: bool = True
     """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""
     RATELIMIT_STORAGE_URI: StorageUri = ""

@@ -18,6 +18,16 @@ class TokenPurpose(StrEnum):
     RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a purpose
     INVITE = "invite"
     SETUP_ADMIN = "setup_admin"
+    RESTORE_ACCOUNT = "restore_account"
+    DOWNLOAD_EXPORT = "download_export"
+
+
+class ExportStatus(StrEnum):
+    """How far a copy of somebody's data is."""
+
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
 
 
 class MailStatus(StrEnum):

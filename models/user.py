@@ -25,6 +25,8 @@ class User(Identified, Timestamped, Model):
     #: Kept right by `factor_service`, so that no request has to look.
     has_second_factor: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
+    #: Asked to be deleted: the worker does it then; until then it can be undone.
+    deletes_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("uq_users_email", text("lower(email)"), unique=True),
@@ -35,6 +37,7 @@ class User(Identified, Timestamped, Model):
             text("coalesce(last_login_at, '1970-01-01 00:00:00+00'::timestamptz)"),
             "id",
         ),
+        Index("ix_users_deletes_at", "deletes_at", postgresql_where=text("deletes_at IS NOT NULL")),
         Index("ix_users_updated_at", "updated_at", "id"),
         Index("ix_users_name", text("lower(name)"), "id"),
         Index(

@@ -1,5 +1,7 @@
 """The doors of an account: register, confirm, sign in, reset, change. The answers never tell who has an account."""
 
+from datetime import datetime
+
 from sqlalchemy import exists, select
 
 from models import User, db
@@ -8,6 +10,7 @@ from models.enums import TokenPurpose
 from services import (
     api_key_service,
     audit_service,
+    deletion_service,
     link_service,
     mail_service,
     password_service,
@@ -34,7 +37,7 @@ from services.schemas.auth import (
     VerifyByCodeIn,
     VerifyByLinkIn,
 )
-from services.schemas.user import DeleteUserIn
+from services.schemas.user import DeleteMeIn, DeleteUserIn
 
 
 def register(data: RegisterIn) -> None:
@@ -124,6 +127,21 @@ def delete_user(user_id: int, data: DeleteUserIn, *, by: Principal) -> None:
     """
     _check_password(by, data.current_password, "account:delete_refused", target_id=user_id)
     user_service.delete(user_id, by=by, reason=data.reason)
+
+
+def delete_own(data: DeleteMeIn, *, by: Principal) -> datetime:
+    """Have one's own account deleted, after showing the password. Raises as `change_password`, or LastAdmin.
+
+    Whoever has no password (he signs in by an issuer) has shown himself lately instead: the page sees to it.
+    """
+    if data.current_password is not None or by_password(by.user_id):
+        _confirmed(by, data.current_password or "", "account:delete_refused")
+    return deletion_service.request(by=by)
+
+
+def by_password(user_id: int) -> bool:
+    """Whether an account has a password at all."""
+    return bool(db.session.scalar(select(User.password_hash.is_not(None)).where(User.id == user_id)))
 
 
 def reset_password(data: ResetPasswordIn) -> None:

@@ -1,6 +1,6 @@
 """One-time links and typed codes: made, looked at, and used once; a newer one replaces the older ones."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy import Select, delete, func, select
@@ -50,6 +50,16 @@ def make_invitation(user: User) -> str:
 def invite_life() -> timedelta:
     """How long an invitation is good."""
     return timedelta(hours=current_app.config["INVITE_LINK_HOURS"])
+
+
+def make_restoring(user: User, *, until: datetime) -> str:
+    """A link token that keeps an account which is to be deleted."""
+    return _make(TokenPurpose.RESTORE_ACCOUNT, user, user.email, until - now())
+
+
+def make_download(user: User, *, until: datetime) -> str:
+    """A link token that hands out the copy of somebody's data."""
+    return _make(TokenPurpose.DOWNLOAD_EXPORT, user, user.email, until - now())
 
 
 def make_setup() -> str:

@@ -19,6 +19,8 @@ class Principal:
     kind: str
     authenticated_at: datetime
     has_second_factor: bool
+    #: When the account goes for good; None unless its owner asked for that.
+    deletes_at: datetime | None = None
 
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""

@@ -76,13 +76,16 @@ def check_may_manage(user: User, *, by: Principal | None) -> None:
 def keep_an_admin(user: User) -> None:
     """Raise LastAdmin when `user`, about to lose the role or the account, is the last active administrator.
 
+    One who has asked to be deleted does not count as staying.
     Locks the admin role's row first: of two people who do this at the same instant, one waits and is told.
     """
     if user.role != ADMIN or not user.is_active:
         return
     db.session.execute(select(Role.name).where(Role.name == ADMIN).with_for_update())
     others = db.session.scalar(
-        select(func.count()).select_from(User).where(User.role == ADMIN, User.is_active, User.id != user.id)
+        select(func.count())
+        .select_from(User)
+        .where(User.role == ADMIN, User.is_active, User.deletes_at.is_(None), User.id != user.id)
     )
     if not others:
         raise LastAdmin

@@ -40,6 +40,7 @@ def _select_principal() -> AnySelect:
             UserSession.kind,
             UserSession.authenticated_at,
             User.has_second_factor,
+            User.deletes_at,
             UserSession.last_seen_at,
         )
         .join(User, User.id == UserSession.user_id)
@@ -270,6 +271,7 @@ def _of(user: User, session: UserSession) -> Principal:
         kind=session.kind,
         authenticated_at=session.authenticated_at,
         has_second_factor=user.has_second_factor,
+        deletes_at=user.deletes_at,
     )
 
 
@@ -287,6 +289,7 @@ def _principal(row: AnyRow) -> Principal:
         kind=row.kind,
         authenticated_at=row.authenticated_at,
         has_second_factor=row.has_second_factor,
+        deletes_at=row.deletes_at,
     )
 
 

@@ -14,6 +14,7 @@ from services import (
     audit_service,
     link_service,
     mail_service,
+    own_data,
     password_service,
     role_service,
     session_service,
@@ -206,8 +207,8 @@ def delete(
     user = load_managed(user_id, by=by)
     check_expected(user, expected)
     role_service.keep_an_admin(user)
+    own_data.erase(user)
     mail_service.send("account_deleted", to=user.email, name=user.name)
-    db.session.delete(user)
     audit_service.record(
         "account:delete", actor_id=_id_of(by), target_id=user_id, before={"role": user.role}, reason=reason
     )

@@ -1,4 +1,5 @@
-"""The worker: delivers mails as they are written, sweeps for the rest, purges once an hour what has expired.
+"""The worker: delivers mails as they are written, sweeps for the rest, makes copies of people's data, deletes accounts
+whose time has come, and purges once an hour what has expired.
 
 One process beside the web processes is enough; several share the work. It outlives restarts of the database
 and of the mail server, and ends between two mails on SIGTERM or SIGINT.
@@ -20,6 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from services import (
+    deletion_service,
+    export_service,
     idempotency_service,
     link_service,
     outbox_service,
@@ -94,6 +97,7 @@ class Worker:
         try:
             self._listen()  # before looking, or what is written in between would wait for the sweep
             with self._app.app_context():
+                self._work_off()
                 self._deliver()
                 self._purge()
         except SQLAlchemyError as error:
@@ -102,6 +106,12 @@ class Worker:
         except Exception:  # a worker that ends over one fault delivers nothing any more
             log.exception("worker_fault")
             self._unlisten()
+
+    def _work_off(self) -> None:
+        """Before the mails: what is made here is told in one."""
+        for name, job in JOBS.items():
+            if not self._is_stopping and (done := job()):
+                log.info("worked_off", job=name, count=done)
 
     def _deliver(self) -> None:
         while not self._is_stopping and outbox_service.deliver_due(stopping=lambda: self._is_stopping):
@@ -158,8 +168,14 @@ def _in_a_unit_of_work(job: Callable[[], int]) -> int:
         return job()
 
 
+#: Looked after in every round; each commits by itself, piece by piece.
+JOBS: dict[str, Callable[[], int]] = {
+    "exports": export_service.make_due,
+    "deletions": deletion_service.erase_due,
+}
 PURGES: dict[str, Callable[[], int]] = {
     "answers": idempotency_service.purge,
+    "exports": export_service.purge,
     "links": link_service.purge,
     "mails": outbox_service.purge,
     "rate_limits": lambda: rate_limit_storage.purge(db.engines["reading"]),

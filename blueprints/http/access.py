@@ -204,6 +204,15 @@ def to_login() -> Response:
     return redirect(url_for("auth.login", next=back), 303)  # type: ignore[return-value]
 
 
+def ask_again(by: Principal) -> Response | None:
+    """Where to show again who one is, for a page that only sometimes needs it; None when that was lately."""
+    try:
+        fresh(signed_in).check(by)
+    except ReauthenticationRequired as missing:
+        return _to_missing_step(missing)
+    return None
+
+
 def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -> Response:
     """Where somebody sets up a second step, or shows again who he is and comes back."""
     if isinstance(missing, SecondFactorRequired):

@@ -100,6 +100,12 @@ class DeleteUserIn(In):
     current_password: Password = Field(title="Your own password")
 
 
+class DeleteMeIn(In):
+    """The password of whoever leaves; accounts without one leave it out."""
+
+    current_password: Password | None = Field(None, title="Your password")
+
+
 class UserQuery(PageQuery):
     """Which accounts."""
 

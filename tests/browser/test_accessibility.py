@@ -42,6 +42,8 @@ MEMBERS = [
     "/account/password",
     "/account/devices",
     "/account/history",
+    "/account/export",
+    "/account/delete",
     "/admin/users",
 ]
 each_look = pytest.mark.parametrize("look", LOOKS)

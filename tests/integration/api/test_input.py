@@ -571,7 +571,7 @@ def test_another_method_is_not_allowed(app: Flask, api: Api, ada: Person, method
     with unchanged(app):
         answer = caller.call(method, "/users/me")
     refused(answer, 405, "METHOD_NOT_ALLOWED")
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "PATCH"}
+    assert set(answer.headers["Allow"].split(", ")) == {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH"}
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])

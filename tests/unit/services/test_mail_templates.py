@@ -44,6 +44,9 @@ CASES: dict[str, dict[str, Any]] = {
     "reinstated": ALICE,
     "invitation": {**ALICE, "token": TOKEN, "invited_by": "Ada Admin", "lifetime": 3 * DAY},
     "account_deleted": ALICE,
+    "deletion_requested": {**ALICE, "token": TOKEN, "deletes_at": THIRD},
+    "deletion_undone": ALICE,
+    "export_ready": {**ALICE, "token": TOKEN, "expires_at": THIRD},
     "role_changed": {**ALICE, "old_role": "member", "new_role": "editor"},
     "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
     "new_device": ALICE,
@@ -55,8 +58,17 @@ CASES: dict[str, dict[str, Any]] = {
     "recovery_codes_renewed": ALICE,
     "api_key_made": {**ALICE, "key_name": "Nightly backup"},
 }
-#: Their makers are, or may be, administrators, whose device and address are nobody's business.
-WITHOUT_ORIGIN = {"suspended", "reinstated", "invitation", "account_deleted", "role_changed", "email_changed"}
+#: Their makers are, or may be, administrators, whose device and address are nobody's business; or the
+#: worker, which has neither.
+WITHOUT_ORIGIN = {
+    "suspended",
+    "reinstated",
+    "invitation",
+    "account_deleted",
+    "role_changed",
+    "email_changed",
+    "export_ready",
+}
 
 
 @pytest.fixture
