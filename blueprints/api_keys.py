@@ -8,9 +8,8 @@ from flask import Blueprint, Response, url_for
 from blueprints.http.access import allow, fresh, signed_in, signed_in_visitor
 from blueprints.http.button import press
 from blueprints.http.form import Form
-from services import api_key_service
+from services import api_key_service, role_service
 from services.clock import now
-from services.permissions import PERMISSIONS
 from services.schemas.api_key import ApiKeyFormIn, ApiKeyIn, NewApiKeyOut
 
 bp = Blueprint("api_keys", __name__, url_prefix="/account/api-keys")
@@ -28,7 +27,7 @@ def index() -> Response:
     return form.render(
         "account/api_keys.html",
         keys=api_key_service.list_of(by.user_id),
-        permissions=[(code, text) for code, text in PERMISSIONS.items() if by.can(code)],
+        permissions=role_service.list_grantable(by=by),
         made=made,
     )
 

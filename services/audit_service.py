@@ -58,6 +58,9 @@ ACTIONS: dict[str, str] = {
     "account:password:change_refused": "Change of password refused",
     "account:password:reset_request": "Password reset asked for",
     "account:password:reset": "Password reset",
+    "role:create": "Role created",
+    "role:update": "Role changed for its holders",
+    "role:delete": "Role deleted",
     "mail:resend": "Mail sent again",
 }
 CSV_COLUMNS = ("created_at", "action", "actor_id", "target_id", "ip", "user_agent", "request_id", "details")

@@ -198,6 +198,30 @@ class PasskeyTaken(Conflict):
     default_message = "This passkey is registered already."
 
 
+class RoleExists(Conflict):
+    """409: a role has this name."""
+
+    title = "There is such a role"
+    default_message = "There is a role of this name."
+    remedy = "Choose another name, or change the role that there is."
+
+
+class RoleInUse(Conflict):
+    """409: accounts hold this role."""
+
+    title = "The role is in use"
+    default_message = "Somebody holds this role. Give its holders another one first."
+    remedy = "List its holders with GET /users?filter[role]=…, and give each another role."
+
+
+class RoleGone(Conflict):
+    """409: the role was deleted while somebody was given it."""
+
+    title = "The role was deleted"
+    default_message = "This role was deleted a moment ago. Choose another one."
+    remedy = "Read the roles again, and choose another one."
+
+
 class LastAdmin(Conflict):
     """409: nobody would be left to administer."""
 

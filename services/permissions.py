@@ -3,6 +3,7 @@
 USERS_READ = "users:read"
 USERS_WRITE = "users:write"
 ROLES_READ = "roles:read"
+ROLES_WRITE = "roles:write"
 AUDIT_READ = "audit:read"
 MAIL_READ = "mail:read"
 MAIL_WRITE = "mail:write"
@@ -12,13 +13,14 @@ PERMISSIONS: dict[str, str] = {
     USERS_READ: "See every account, its sessions and its history",
     USERS_WRITE: "Create, change, suspend and delete accounts",
     ROLES_READ: "See roles and what they allow",
+    ROLES_WRITE: "Create, change and delete roles",
     AUDIT_READ: "Read the audit log",
     MAIL_READ: "See the mail outbox",
     MAIL_WRITE: "Send mails again",
     SYSTEM_READ: "See the system's status in detail",
 }
 
-#: name → (description, permissions); written to the table by the first migration, which has a copy of its own.
+#: name → (description, permissions); written to the table by migrations, which have copies of their own.
 BUILT_IN_ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("Runs the place: everything", tuple(PERMISSIONS)),
     "editor": ("Looks after content", ()),

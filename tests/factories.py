@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask
 
-from models import User, db
+from models import Role, User, db
 from services import password_service
 from services.base_service import unit_of_work
 
@@ -37,3 +37,10 @@ def make_person(app: Flask, name: str = "Somebody", **columns: Any) -> Person:
         db.session.add(user)
         db.session.flush()
         return Person(user.id, user.email, user.name, password)
+
+
+def make_role(app: Flask, name: str, *permissions: str) -> str:
+    """A role of somebody's own; made once, however often asked for."""
+    with app.app_context(), unit_of_work():
+        db.session.merge(Role(name=name, description="Some things", permissions=list(permissions)))
+    return name

@@ -62,6 +62,7 @@ class Form:
                 required=info.is_required(),
                 hint=info.description or "",
                 value=_shown(values.get(name)),
+                values=_ticked(values.get(name)),
             )
             for name, info in schema.model_fields.items()
         }
@@ -151,4 +152,8 @@ def _alone(field: Field | None, message: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None or isinstance(value, list | tuple) else str(value)
+
+
+def _ticked(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()

@@ -18,12 +18,7 @@ from services.schemas.base import (
     Password,
     Search,
 )
-
-RoleName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
-    Field(json_schema_extra={"examples": ["member"]}),
-]
+from services.schemas.role import RoleName
 
 
 class UserOut(Out):
@@ -138,21 +133,3 @@ class SessionOut(Out):
     created_at: Moment
     last_seen_at: Moment
     current: bool
-
-
-class RoleOut(Out):
-    """A role and what it allows."""
-
-    name: str
-    description: str
-    permissions: list[str]
-    is_built_in: bool
-    created_at: Moment
-    updated_at: Moment
-
-
-class PermissionOut(Out):
-    """Something that can be allowed."""
-
-    code: str
-    description: str

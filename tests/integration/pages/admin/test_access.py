@@ -15,7 +15,7 @@ from models.enums import MailStatus
 from services.base_service import unit_of_work
 from services.permissions import PERMISSIONS
 from tests.clients import PageClient
-from tests.factories import Person, make_person
+from tests.factories import Person, make_person, make_role
 from tests.integration.pages.admin.conftest import Browser
 from tests.state import unchanged
 
@@ -30,8 +30,9 @@ def routes(app: Flask) -> Iterator[tuple[Rule, str, str]]:
 
 
 def address(pattern: str, person: Person) -> str:
-    """A real address: the account of `person`, and a session and a mail that nobody has."""
-    return re.sub(r"<uuid:\w+>", str(uuid4()), pattern).replace("<id:user_id>", str(person.id))
+    """A real address: the account of `person`, a role, and a session and a mail that nobody has."""
+    pattern = re.sub(r"<uuid:\w+>", str(uuid4()), pattern).replace("<id:user_id>", str(person.id))
+    return pattern.replace("<string(maxlength=40):name>", "spare")
 
 
 def with_only(app: Flask, *codes: str) -> Person:
@@ -104,6 +105,8 @@ def test_whoever_may_only_read_sees_no_buttons(app: Flask, browser: Browser, bob
             "Send a reset link",
             "Send again",
             "End all",
+            "New role",
+            ">Edit<",
         ):
             assert words not in page, (path, words)
 
@@ -115,6 +118,7 @@ def test_whoever_may_only_read_sees_no_buttons(app: Flask, browser: Browser, bob
 def test_one_permission_opens_its_section_and_no_other(
     app: Flask, browser: Browser, bob: Person, code: str
 ) -> None:
+    make_role(app, "spare")
     client = browser(with_only(app, code))
     start = client.get("/admin")
     assert start.status_code == 303
@@ -128,6 +132,7 @@ def test_one_permission_opens_its_section_and_no_other(
 
 
 def test_what_the_rules_promise_the_administrator_has(app: Flask, desk: PageClient, bob: Person) -> None:
+    make_role(app, "spare")
     for _, method, pattern in routes(app):
         if method == "GET" and pattern != "/admin/system":
             assert desk.get(address(pattern, bob)).status_code in {200, 303}, pattern

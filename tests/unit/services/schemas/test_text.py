@@ -9,7 +9,7 @@ from jsonschema_rs import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from services.schemas.base import Line, LongText, Name, Opaque, Password
-from services.schemas.user import RoleName
+from services.schemas.role import RoleName
 
 pytestmark = pytest.mark.unit
 
