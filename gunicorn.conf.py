@@ -13,6 +13,7 @@ that is on disk now beside the old one and stops the old one once the new one is
 changes nothing.
 """
 
+import errno
 import gc
 import json
 import logging
@@ -169,6 +170,7 @@ PROBE = re.compile(
     rb"(?:GET|HEAD) /health HTTP/1\.[01]\r\n(?:(?!content-length|transfer-encoding)[^\r\n]+\r\n)*\r\n",
     re.IGNORECASE,
 )
+NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 WRITES = (b"POST ", b"PUT ", b"PATCH ", b"DELETE ")
 
 # ---- stopping ----------------------------------------------------------------------------------------------
@@ -260,6 +262,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self._advance_line()
         else:
             self._submit(self.tpool, conn)
+
+    def accept(self, listener: Any) -> None:
+        """As gunicorn's; without a file descriptor or memory left, who comes waits instead of the process ending."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in NOTHING_LEFT:
+                raise
+            self.log.warning("No connection can be accepted: %s", error.strerror)
+            time.sleep(0.1)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """As gunicorn's; the next in line takes the place."""

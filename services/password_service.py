@@ -2,9 +2,11 @@
 
 import os
 import re
-import threading
 import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 import structlog
 from argon2 import PasswordHasher
@@ -16,18 +18,33 @@ from zxcvbn.frequency_lists import FREQUENCY_LISTS
 from services.errors import Unavailable, WeakPassword
 
 log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
 
 SHORTEST_IN_LIST = 10
 HASH_WAIT_SECONDS = 2
 
 
 class Hashing:
-    """The hasher with the configured cost, a hash for accounts that aren't there, and a gate for the cores."""
+    """The hasher with the configured cost, a hash for accounts that aren't there, and a few threads that hash.
+
+    As many as there are cores, in all processes together, so that the rest of the site stays quick. They are threads
+    of their own because what a thread has once allocated for a hash (19 MiB) stays its own.
+    """
 
     def __init__(self, memory_kib: int, time_cost: int, *, at_once: int = 1) -> None:
         self.hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self.dummy = self.hasher.hash("nobody's password")
-        self.gate = threading.BoundedSemaphore(at_once)
+        self.threads = ThreadPoolExecutor(at_once, thread_name_prefix="hash")
+
+    def run(self, act: Callable[[], Result]) -> Result:
+        """What `act` returns, from one of the threads. Raises Unavailable when none of them can begin in time."""
+        future = self.threads.submit(act)
+        try:
+            return future.result(HASH_WAIT_SECONDS)
+        except TimeoutError:
+            if future.cancel():
+                raise Unavailable(retry_after_seconds=2) from None
+            return future.result()
 
 
 def init_app(app: Flask) -> None:
@@ -43,8 +60,7 @@ def hash_password(password: str) -> str:
     """The password's argon2id hash with today's parameters. Raises Unavailable when too many wait for a core."""
     hashing = _hashing()
     try:
-        with _Gate(hashing):
-            return hashing.hasher.hash(password)
+        return hashing.run(lambda: hashing.hasher.hash(password))
     except HashingError as error:
         raise _out_of_memory(error) from error
 
@@ -56,8 +72,7 @@ def verify(password: str, password_hash: str | None) -> bool:
     """
     hashing = _hashing()
     try:
-        with _Gate(hashing):
-            hashing.hasher.verify(password_hash or hashing.dummy, password)
+        hashing.run(lambda: hashing.hasher.verify(password_hash or hashing.dummy, password))
     except (VerifyMismatchError, InvalidHashError):
         return False
     except VerificationError as error:
@@ -85,20 +100,6 @@ def check_strength(password: str, *, email: str, name: str, field: str = "passwo
         raise _weak(field, "Leave out your name, your address and the name of this site", "own_words")
     if len(set(password)) < 4:
         raise _weak(field, "Use more different characters", "too_regular")
-
-
-class _Gate:
-    """At most as many hashes at once as there are cores, in all workers together: the rest of the site stays quick."""
-
-    def __init__(self, hashing: Hashing) -> None:
-        self.gate = hashing.gate
-
-    def __enter__(self) -> None:
-        if not self.gate.acquire(timeout=HASH_WAIT_SECONDS):
-            raise Unavailable(retry_after_seconds=2)
-
-    def __exit__(self, *exc: object) -> None:
-        self.gate.release()
 
 
 def _hashing() -> Hashing:

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,14 @@ class Gunicorn:
     """`gunicorn MODULE:application` with the project's gunicorn.conf.py, two workers, in a folder."""
 
     def __init__(
-        self, folder: Path, module: str, log: Path, *, port: int | None = None, **variables: Any
+        self,
+        folder: Path,
+        module: str,
+        log: Path,
+        *,
+        port: int | None = None,
+        under: Sequence[str] = (),  # a program that runs another one, with its options
+        **variables: Any,
     ) -> None:
         self.port = port or free_port()
         self.log = log
@@ -63,6 +70,7 @@ class Gunicorn:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
+                    *under,
                     str(Path(sys.executable).with_name("gunicorn")),  # USR2 starts what stands here once more
                     *("--chdir", str(folder)),
                     *("--config", str(ROOT / "gunicorn.conf.py")),
@@ -77,7 +85,7 @@ class Gunicorn:
             until(lambda: self.get("/health") is not None, seconds=40, what=f"an answer; see {log}")
         except AssertionError:
             self.kill()
-            raise AssertionError(log.read_text(encoding="utf-8")) from None
+            raise AssertionError(log.read_text(encoding="utf-8") if log.is_file() else log) from None
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes] | None:
         """Status and body of a GET; None when nobody answers."""

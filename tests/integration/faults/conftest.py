@@ -1,6 +1,6 @@
 """One seeded data folder for all; for each test a server on a copy, and Portico on that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,9 @@ def serve(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Start Portico as production does; variables win."""
     started: list[Site] = []
 
-    def served(**variables: str) -> Site:
-        started.append(Site(tmp_path / f"log{len(started)}", postgres.url, **variables))
+    def served(*, log: Path | None = None, under: Sequence[str] = (), **variables: str) -> Site:
+        settings = {"DATABASE_URL": postgres.url, **variables}
+        started.append(Site(log or tmp_path / f"log{len(started)}", under=under, **settings))
         return started[-1]
 
     yield served

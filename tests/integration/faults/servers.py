@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy import NullPool, create_engine
+from cryptography.fernet import Fernet
 
 from app import create_app
 from localdb import Cluster, pidfile
@@ -42,7 +42,7 @@ PRODUCTION = {
     "TRUSTED_PROXIES": "127.0.0.1",
     "SECRET_KEY": "faults-only-cookie-signing-key-0123456789",
     "JWT_SECRET_KEY": "faults-only-access-token-key-9876543210",
-    "FIELD_ENCRYPTION_KEY": "dGVzdGluZy1vbmx5LWZpZWxkLWtleS0wMTIzNDU2Nzg=",
+    "FIELD_ENCRYPTION_KEY": Fernet.generate_key().decode(),
     "MAIL_SERVER": "127.0.0.1",
     "MAIL_DEFAULT_SENDER": "portico@portico.test",
     "RATELIMIT_ENABLED": "false",
@@ -76,7 +76,7 @@ class Postgres:
         connection.autocommit = True
         return connection
 
-    def ask(self, statement: str, *values: object) -> list[Any]:
+    def ask(self, statement: str, *values: Any) -> list[Any]:
         """Rows of a statement on a connection of its own."""
         with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -148,9 +148,9 @@ class Postgres:
 class Site(Gunicorn):
     """Portico as production runs it, and how to ask it."""
 
-    def __init__(self, log: Path, database_url: str, **variables: str) -> None:
-        settings = {"FLASK_CONFIG": "production", **PRODUCTION, "DATABASE_URL": database_url, **variables}
-        super().__init__(ROOT, "app", log, port=None, **settings)
+    def __init__(self, log: Path, *, under: Sequence[str] = (), **variables: str) -> None:
+        settings = {"FLASK_CONFIG": "production", **PRODUCTION, **variables}
+        super().__init__(ROOT, "app", log, port=None, under=under, **settings)
 
     def ask(
         self,
@@ -275,11 +275,6 @@ def some_cookie() -> dict[str, str]:
     assert serializer is not None
     cookie = serializer.dumps({"_user_id": "x" * 43, "_fresh": True})
     return {"Cookie": f"__Host-session={cookie}", "Accept": "text/html"}
-
-
-def engine_of(postgres: Postgres) -> Any:
-    """An engine beside the application's."""
-    return create_engine(postgres.url, poolclass=NullPool)
 
 
 def resident_bytes(pids: set[int]) -> int:
