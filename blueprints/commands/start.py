@@ -1,5 +1,6 @@
 """flask start: database, web server and worker from one command, for developers (what ./run ends with)."""
 
+import errno
 import signal
 import socket
 import sys
@@ -161,9 +162,9 @@ def _bound(host: str, port: int) -> socket.socket | None:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        if port < 1024 or isinstance(error, socket.gaierror):
-            raise click.ClickException(f"Can't listen on {host}, port {port}: {error.strerror}.") from error
-        return None
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise click.ClickException(f"Can't listen on {host}, port {port}: {error.strerror}.") from error
     listener.listen(128)
     return listener
 

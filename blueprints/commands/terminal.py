@@ -27,6 +27,8 @@ def refusals_told(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except (click.ClickException, click.Abort):
+            raise
         except DomainError as error:
             raise click.ClickException(sentence(error)) from error
         except Exception as error:

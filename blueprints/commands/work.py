@@ -28,6 +28,7 @@ def worker() -> None:
 
 @bp.cli.command("purge")
 @json_option
+@refusals_told
 def purge(*, as_json: bool) -> None:
     """Delete what has expired, once; the worker does it every hour."""
     counts = worker_loop.purge()
