@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from services import (
+    challenge_service,
     deletion_service,
     export_service,
     idempotency_service,
@@ -175,6 +176,7 @@ JOBS: dict[str, Callable[[], int]] = {
 }
 PURGES: dict[str, Callable[[], int]] = {
     "answers": idempotency_service.purge,
+    "challenges": challenge_service.purge,
     "exports": export_service.purge,
     "links": link_service.purge,
     "mails": outbox_service.purge,
