@@ -70,24 +70,25 @@ async function confirm(form) {
   form.submit();
 }
 
-for (const form of document.querySelectorAll("form[data-passkey]")) {
+async function onSubmit(event) {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const button = form.querySelector("button[type=submit]");
   const fault = form.querySelector("[data-passkey-fault]");
-  if (!window.PublicKeyCredential) continue;
-  form.hidden = false;
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button[type=submit]");
-    fault.hidden = button.disabled = true;
-    try {
-      await confirm(form);
-    } catch (error) {
-      fault.querySelector("span").textContent = IN_WORDS[error.name] || error.message;
-      fault.hidden = false;
-    }
-    button.disabled = false;
-  });
+  fault.hidden = button.disabled = true;
+  try {
+    await confirm(form);
+  } catch (error) {
+    fault.querySelector("span").textContent = IN_WORDS[error.name] || error.message;
+    fault.hidden = false;
+  }
+  button.disabled = false;
 }
 
-if (!window.PublicKeyCredential) {
-  for (const notice of document.querySelectorAll("[data-passkey-missing]")) notice.hidden = false;
+if (window.PublicKeyCredential) {
+  for (const notice of document.querySelectorAll("[data-passkey-missing]")) notice.hidden = true;
+  for (const form of document.querySelectorAll("form[data-passkey]")) {
+    form.hidden = false;
+    form.addEventListener("submit", onSubmit);
+  }
 }

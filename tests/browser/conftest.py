@@ -57,7 +57,7 @@ def site(test_databases: Databases) -> Iterator[Site]:
         test_databases.fresh_database("browser") as database_url,
         socket.create_server(("127.0.0.1", 0)) as taken,
     ):
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        url = f"http://localhost:{taken.getsockname()[1]}"  # by its name: passkeys want one
         app = create_app("testing", DATABASE_URL=database_url, BASE_URL=url, RATELIMIT_ENABLED=False, **POOL)
         server = make_server("127.0.0.1", 0, app, threaded=True, fd=taken.fileno())
         thread = threading.Thread(target=server.serve_forever)

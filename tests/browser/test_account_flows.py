@@ -15,7 +15,7 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.goto("/auth/login")
     page.get_by_label("E-mail address").fill(email)
     page.get_by_label("Password", exact=True).fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def open_mail(page: Page, subject: str, email: str) -> None:
@@ -111,7 +111,7 @@ def test_one_comes_back_to_where_one_wanted_to_go(page: Page, site: Site) -> Non
     page.goto("/account/history")
     page.get_by_label("E-mail address").fill(person.email)
     page.get_by_label("Password", exact=True).fill(person.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page).to_have_url(f"{site.url}/account/history")
     expect(page.get_by_text("Signed in").first).to_be_visible()
 
