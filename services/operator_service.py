@@ -1,11 +1,15 @@
 """What the command line does with accounts beyond the pages: find by id or address, hand over a link."""
 
+from uuid import uuid4
+
 from sqlalchemy import exists, func, select
 
-from models import User, db
+from models import Role, User, db
+from models.base import now
 from services import audit_service, link_service, mail_service, user_service
 from services.base_service import flush
 from services.errors import NotFound
+from services.principal import Principal
 from services.role_service import ADMIN
 from services.schemas.base import ID_MAX
 from services.schemas.user import UserCreateIn
@@ -38,3 +42,25 @@ def create(data: UserCreateIn) -> tuple[User, str | None]:
         return user, None
     audit_service.record("account:invite", actor_id=None, target_id=user.id)
     return user, mail_service.link("/auth/invitation", token=link_service.make_invitation(user))
+
+
+def as_if_signed_in(user_id: int) -> tuple[Principal, bool]:
+    """Who an account would be, had it signed in this moment, and whether it is active. Raises NotFound."""
+    user = user_service.get(user_id, by=None)
+    allowed = db.session.execute(
+        select(User.has_second_factor, Role.permissions)
+        .join(Role, Role.name == User.role)
+        .where(User.id == user_id)
+    ).one()
+    principal = Principal(
+        user_id=user.id,
+        session_id=uuid4(),
+        email=user.email,
+        name=user.name,
+        role=user.role,
+        permissions=frozenset(allowed.permissions),
+        kind="browser",
+        authenticated_at=now(),
+        has_second_factor=allowed.has_second_factor,
+    )
+    return principal, user.is_active

@@ -1,7 +1,8 @@
 """Administration: roles and what they allow."""
 
-from flask import Blueprint, Response, render_template, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
+from blueprints.http import matrix
 from blueprints.http.access import allow, fresh, permission, signed_in_visitor
 from blueprints.http.button import Pressed
 from blueprints.http.form import Form, told
@@ -23,6 +24,19 @@ def index() -> str:
         roles=role_service.list_all(),
         counts=role_service.holders(),
         permissions=role_service.permissions(),
+    )
+
+
+@bp.get("/matrix", endpoint="matrix")
+@allow(permission(ROLES_READ))
+def who_may_what() -> str:
+    """Every address of the site and of the API, and which roles may use it: from the code itself."""
+    shows_pages = request.args.get("show") == "pages"
+    return render_template(
+        "admin/matrix.html",
+        addresses=[address for address in matrix.addresses() if address.is_api != shows_pages],
+        roles=role_service.list_all(),
+        shows_pages=shows_pages,
     )
 
 

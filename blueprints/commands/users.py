@@ -1,11 +1,13 @@
 """flask users: accounts from the command line."""
 
+import json
 import sys
 
 import click
 from flask import Blueprint, current_app
 
 from blueprints.commands.terminal import json_option, moment, read, refusals_told, write_json, write_table
+from blueprints.http import matrix
 from services import operator_service, user_service
 from services.base_service import reading, unit_of_work
 from services.schemas.user import UserCreateIn, UserOut, UserQuery
@@ -128,6 +130,44 @@ def delete_user(who: str, *, is_sure: bool, as_json: bool) -> None:
         write_json(user)
     else:
         click.echo(f"{user.email} is deleted.")
+
+
+@bp.cli.command("explain")
+@who_argument
+@click.argument("method")
+@click.argument("path")
+@json_option
+@refusals_told
+def explain(who: str, method: str, path: str, *, as_json: bool) -> None:
+    """Tell whether an account may call an address, and why; exit with 1 if it may not.
+
+    For example: flask users explain ada@example.com DELETE /api/v1/users/5. What depends on the thing itself (whose it
+    is, whether its owner may do more) is not looked at.
+    """
+    with reading():
+        by, is_active = operator_service.as_if_signed_in(operator_service.resolve(who))
+        verdict = matrix.explain(method, path, by=by, is_active=is_active)
+    if as_json:
+        click.echo(json.dumps(_explained(by.email, method, path, verdict), indent=2, ensure_ascii=False))
+    else:
+        told = "may" if verdict.is_allowed else "may not"
+        click.echo(f"{by.email} {told} {method.upper()} {path} ({verdict.rule}).")
+        for what, passed, words in verdict.steps:
+            click.echo(f"  {'yes' if passed else 'no ':<4} {what}: {words}")
+    if not verdict.is_allowed:
+        raise SystemExit(1)
+
+
+def _explained(email: str, method: str, path: str, verdict: matrix.Verdict) -> dict[str, object]:
+    return {
+        "allowed": verdict.is_allowed,
+        "email": email,
+        "method": method.upper(),
+        "path": path,
+        "rule": verdict.rule,
+        "permission": verdict.permission,
+        "steps": [{"step": what, "passed": passed, "told": words} for what, passed, words in verdict.steps],
+    }
 
 
 def _password() -> str:
