@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -32,8 +32,9 @@ from extensions import migrate
 from localdb.testing import Databases, databases
 from models import db
 from models.connections import Watch, writing
-from services import migration_service, password_service, signing_keys, throttle_service
+from services import issuer_service, migration_service, password_service, signing_keys, throttle_service
 from services.base_service import reading, unit_of_work
+from services.settings.oidc import issuer_of
 
 __all__ = ["create_app", "db"]
 
@@ -67,7 +68,7 @@ class Portico(Flask):
         only_reads = request.method in {"GET", "HEAD", "OPTIONS"}
         for tries_left in reversed(range(TRIES)):
             try:
-                with reading() if only_reads else unit_of_work():
+                with self._unit(only_reads):
                     return super().dispatch_request(*context)
             except DBAPIError as error:
                 if not tries_left or not _worth_repeating(error, only_reads):
@@ -75,6 +76,12 @@ class Portico(Flask):
                 db.session.remove()
                 time.sleep(_dice.uniform(0.01, 0.04) * (TRIES - tries_left))
         raise AssertionError("unreachable")
+
+    def _unit(self, only_reads: bool) -> AbstractContextManager[None]:
+        view = self.view_functions.get(request.endpoint or "")
+        if hasattr(view, "opens_units"):
+            return nullcontext()  # it waits for somebody else in between, without a connection
+        return reading() if only_reads else unit_of_work()
 
     def send_static_file(self, filename: str) -> Response:
         return page_templates.keep_if_hashed(super().send_static_file(filename), filename)
@@ -102,6 +109,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     password_service.init_app(app)
     signing_keys.init_app(app)
     throttle_service.init_app(app)
+    issuer_service.init_app(app)
     register_blueprints(app)
     app.shell_context_processor(lambda: {name: getattr(models, name) for name in models.__all__})
     app.wsgi_app = Porch(  # type: ignore[method-assign]  # as Flask's documentation has it
@@ -123,6 +131,8 @@ def _configure(app: Flask, settings: Config) -> None:
         TESTING=settings.ENVIRONMENT == "testing",
         DEBUG=settings.FLASK_DEBUG,
         BASE_URL=settings.url,
+        OIDC_ISSUER=issuer_of(settings),
+        OIDC_NAME=settings.OIDC_NAME or ("Auth0" if settings.AUTH0_DOMAIN else "your organisation"),
         TRUSTED_HOST_NAMES=settings.trusted_hosts,
         SECRET_KEY_FALLBACKS=list(settings.SECRET_KEY_FALLBACKS),
         SESSION_COOKIE_NAME="__Host-session" if settings.SESSION_COOKIE_SECURE else "session",

@@ -5,13 +5,11 @@ loaded and checked is in `services/settings/`.
 """
 
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
 from pydantic import Field
 
 from services.settings.kinds import (
@@ -22,6 +20,7 @@ from services.settings.kinds import (
     FormerKeys,
     Host,
     Hosts,
+    Issuer,
     Line,
     LogFormat,
     LogLevel,
@@ -35,10 +34,13 @@ from services.settings.kinds import (
     Sender,
     SigningKey,
     StorageUri,
+    Words,
     checks_certificate,
     is_near,
 )
 from services.settings.loading import ConfigurationError, Settings, in_file
+from services.settings.making import make_secrets
+from services.settings.oidc import faults_of
 
 __all__ = [
     "ENVIRONMENTS",
@@ -76,6 +78,7 @@ class Config(Settings):
         "APP_DATA_DIR": "Database of its own (development and tests)",
         "SESSION_LIFETIME_MINUTES": "Sessions and cookies",
         "PASSWORD_MIN_LENGTH": "Accounts",
+        "AUTH0_DOMAIN": "Signing in with an issuer (docs/single-sign-on.md)",
         "RATELIMIT_ENABLED": "Limits",
         "MAIL_SERVER": "Mail",
         "LOG_LEVEL": "Logs",
@@ -192,6 +195,26 @@ class Config(Settings):
     DATA_EXPORT_DAYS: Annotated[int, Field(ge=1, le=30)] = 7
     """A copy of somebody's data is kept, and its mailed link good, for this long."""
 
+    AUTH0_DOMAIN: Host = ""
+    """Auth0 tenant, such as `example.eu.auth0.com`. Everybody else: OIDC_ISSUER."""
+    OIDC_ISSUER: Issuer = ""
+    """Any other OpenID Connect issuer, exactly as its tokens bear it: `https://login.example.com/realms/main`."""
+    CLIENT_ID: str = ""
+    """The application's client id at the issuer."""
+    CLIENT_SECRET: SecretText = ""
+    """The application's client secret at the issuer."""
+    OIDC_NAME: Annotated[str, Field(max_length=40)] = ""
+    """What the button calls the issuer. Empty: Auth0, or "your organisation"."""
+    OIDC_AUDIENCE: str = ""
+    """The API's audience at the issuer. Its access tokens for it then open our API; empty: none does."""
+    OIDC_MFA_VALUES: Words = ("mfa", "http://schemas.openid.net/pape/policies/2007/06/multi-factor")
+    """Values of `amr` or `acr`, comma separated, that prove a second step at the issuer; ours is not asked then.
+    `none`: ours is always asked."""
+    OIDC_HOSTS: Hosts = ()
+    """Further hosts that the issuer's endpoints live on, comma separated. Google needs two."""
+    OIDC_PRIVATE_NETWORK: bool = False
+    """The issuer lives at a private address, such as 10.0.0.7."""
+
     RATELIMIT_ENABLED: bool = True
     """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""
     RATELIMIT_STORAGE_URI: StorageUri = ""
@@ -248,7 +271,7 @@ class Config(Settings):
             faults.append(("MAIL_PORT", "465 wants MAIL_USE_SSL=true and MAIL_USE_TLS=false"))
         if self.HEALTH_TOKEN and len(self.HEALTH_TOKEN) < 16:
             faults.append(("HEALTH_TOKEN", "needs at least 16 characters"))
-        return faults
+        return faults + faults_of(self, self.ENVIRONMENT)
 
     @property
     def port(self) -> int:
@@ -284,7 +307,7 @@ class DevelopmentConfig(Config):
 
     @classmethod
     def draft(cls, **overrides: Any) -> tuple[Self, dict[str, str]]:
-        _make_secrets(MADE)
+        make_secrets(MADE)
         return super().draft(**overrides)
 
 
@@ -363,28 +386,3 @@ def environment(name: str | None = None) -> type[Config]:
     if (chosen or hidden) not in ENVIRONMENTS:
         raise ConfigurationError([f"FLASK_CONFIG: must be one of {', '.join(ENVIRONMENTS)}"])
     return ENVIRONMENTS[chosen or hidden]
-
-
-def _make_secrets(path: Path) -> None:
-    """Make secrets for a developer's machine, once, in an ignored file that only its owner reads."""
-    if path.exists():
-        return
-    made = {
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
-        "FIELD_ENCRYPTION_KEY": Fernet.generate_key().decode(),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text("".join(f"{name}={value}\n" for name, value in made.items()), encoding="utf-8")
-    except OSError:
-        return  # a checkout that can't be written to: then the secrets must be given, and each missing one is told
-    try:
-        os.link(draft, path)  # two first starts at once: one file wins, both read it
-    except OSError:
-        if not path.exists():  # a file system without links
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from services import (
     audit_service,
     auth_service,
     factor_service,
+    identity_service,
     link_service,
     passkey_service,
     recovery_service,
@@ -70,7 +71,7 @@ def password() -> Response:
             url_for("account.password"),
             message="Your password is changed. Your other devices are signed out.",
         )
-    return form.render("account/password.html")
+    return form.render("account/password.html", has_password=identity_service.ways_to_confirm(by)[0])
 
 
 @bp.get("/security")

@@ -11,7 +11,15 @@ from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done, told
 from blueprints.http.links import by_link, needed
 from blueprints.http.redirects import own_path
-from services import auth_service, factor_service, session_service, sign_in_service, user_service
+from blueprints.http.waiting import WAITING, wait_for_second_step
+from services import (
+    auth_service,
+    factor_service,
+    identity_service,
+    session_service,
+    sign_in_service,
+    user_service,
+)
 from services.errors import EmailNotVerified, InvalidToken, LinkExpired, UnsupportedMediaType
 from services.schemas.auth import (
     EmailIn,
@@ -47,8 +55,6 @@ MAIL_IS_ON_ITS_WAY = "If this is possible, a mail is on its way."
 CLEAR_SITE_DATA = '"cache", "cookies", "storage"'
 #: The address a mail was asked for, for the page that says so.
 MAILED_TO = "mailed_to"
-#: The challenge of a sign-in that waits for its second step.
-WAITING = "second_step"
 #: How a second step, and a confirmation, can be done: by the word in the address.
 SECOND_STEPS: dict[str, type[In]] = {
     "code": CodeIn,
@@ -174,7 +180,15 @@ def reauthenticate() -> Response:
     if form.submit(lambda data: sign_in_service.reauthenticate(data, by=by), programs=ReauthenticateIn):
         access.sign_in(form.result, by)
         return done(next_url or url_for("account.profile"), message="Confirmed for ten minutes.")
-    return form.render("auth/reauthenticate.html", way=way, methods=methods, next_url=next_url)
+    has_password, at_issuer = identity_service.ways_to_confirm(by)
+    return form.render(
+        "auth/reauthenticate.html",
+        way=way,
+        methods=methods,
+        has_password=has_password,
+        at_issuer=at_issuer,
+        next_url=next_url,
+    )
 
 
 @bp.route("/logout", methods=FORM)
@@ -310,12 +324,7 @@ def _options(begin: Callable[[], PasskeyOptionsOut]) -> Response:
 
 
 def _to_second_step(required: SecondFactorRequiredOut, form: Form, next_url: str | None) -> Response:
-    session[WAITING] = {
-        "token": required.challenge_token,
-        "methods": required.methods,
-        "email": form["email"].value,
-        "next": next_url,
-    }
+    wait_for_second_step(required, email=form["email"].value, next_url=next_url)
     return done(url_for("auth.second_factor"), data=lambda: required, message="A second step is needed.")
 
 

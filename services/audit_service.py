@@ -46,6 +46,8 @@ ACTIONS: dict[str, str] = {
     "account:api_key:revoke": "API key revoked",
     "account:recovery_code:use": "Recovery code used",
     "account:recovery_code:renew": "New recovery codes made",
+    "account:identity:link": "Account elsewhere connected",
+    "account:identity:unlink": "Account elsewhere disconnected",
     "account:passkey:rename": "Passkey renamed",
     "account:passkey:copied": "Passkey refused: perhaps a copy",
     "account:session:end": "Device signed out",

@@ -93,7 +93,9 @@ def request_reset(email: str) -> None:
     throttle_service.spend(throttle_service.RESET_BY_ADDRESS, throttle_service.address())
     allowed = throttle_service.allows(throttle_service.RESET_MAIL, email)
     user = user_service.find_by_email(email)
-    if allowed and user is not None and user.is_active and user.password_hash is not None:
+    # Without a password and confirmed: somebody who signs in elsewhere, and may want one. Not so the invited.
+    has_entered = user is not None and (user.password_hash is not None or user.email_verified)
+    if allowed and user is not None and user.is_active and has_entered:
         mail_reset(user, actor_id=None)
 
 

@@ -62,6 +62,17 @@ class PasskeyNotVerified(BadRequest):
     keep_changes = True
 
 
+class StepLost(BadRequest):
+    """400: a return from the issuer that this browser never set out for, or has come back from before."""
+
+    title = "Start signing in again"
+    default_message = (
+        "This way of signing in was begun elsewhere, was finished before, or took too long. Start again."
+    )
+    remedy = "Start again on the page where you sign in."
+    keep_changes = True
+
+
 class NotAuthenticated(DomainError):
     """401: who is calling?"""
 
@@ -90,6 +101,15 @@ class InvalidToken(NotAuthenticated):
     remedy = "Sign in again."
 
 
+class IssuerAnswerRefused(InvalidToken):
+    """401: what the issuer sent is not for us, not for this sign-in, too old, or not signed as it must be."""
+
+    title = "The answer could not be checked"
+    default_message = "The answer of the other side could not be checked. You were not signed in."
+    remedy = "Start again, or sign in another way."
+    keep_changes = True
+
+
 class TokenExpired(NotAuthenticated):
     """401: the token was good and is too old."""
 
@@ -116,6 +136,17 @@ class Forbidden(DomainError):
     title = "Not allowed"
     default_message = "You are not allowed to do this."
     remedy = "Ask an administrator for a role that may."
+
+
+class SignInRefused(Forbidden):
+    """403: known at the issuer and not let in here; the same for every reason, to tell nothing of an account."""
+
+    title = "You can't sign in this way"
+    default_message = (
+        "Your address may not be confirmed on the other side, or there is no open account for it here."
+    )
+    remedy = "Confirm your address on the other side and start again, or sign in another way."
+    keep_changes = True
 
 
 class EmailNotVerified(Forbidden):
@@ -220,6 +251,14 @@ class RoleGone(Conflict):
     title = "The role was deleted"
     default_message = "This role was deleted a moment ago. Choose another one."
     remedy = "Read the roles again, and choose another one."
+
+
+class IdentityTaken(Conflict):
+    """409: another account is connected to this identity."""
+
+    title = "It is connected to another account"
+    default_message = "This is connected to another account here."
+    remedy = "Disconnect it there first, or use another one."
 
 
 class LastAdmin(Conflict):

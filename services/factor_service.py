@@ -192,6 +192,14 @@ def new_recovery_codes(*, by: Principal) -> list[str]:
     return recovery_service.make(user.id)
 
 
+def forget_all(user: User) -> None:
+    """Drop every second step without a word: part of something that has its own event."""
+    totp_service.switch_off(user.id)
+    passkey_service.forget(user.id)
+    recovery_service.forget(user.id)
+    user.has_second_factor = False
+
+
 def _refuse_last_if_required(user: User, by: Principal) -> None:
     if not methods(user.id) and is_required(by):
         raise Forbidden("This account needs a second step. Add another one first.")

@@ -129,6 +129,12 @@ POLICIES: dict[str, Policy] = {
         exported=("name", "prefix", "scopes", "created_at", "expires_at", "last_used_at"),
         withheld={"id": WHY_INNER, "key_hash": NOT_TOLD},
     ),
+    "identities": Policy(
+        owner=("user_id",),
+        erasure=Erasure.ERASE,
+        exported=("issuer", "subject", "email", "created_at", "last_used_at"),
+        withheld={"id": WHY_INNER},
+    ),
     "data_exports": Policy(
         owner=("user_id",), erasure=Erasure.ERASE, reason="The copies themselves: they would hold each other."
     ),

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from webauthn import (
     generate_authentication_options,
     generate_registration_options,
@@ -229,6 +229,11 @@ def remove(passkey_id: UUID, *, user_id: int) -> str:
     db.session.delete(passkey)
     db.session.flush()  # who asks for the account's methods next must not see it
     return passkey.name
+
+
+def forget(user_id: int) -> None:
+    """Drop every passkey of an account."""
+    db.session.execute(delete(Passkey).where(Passkey.user_id == user_id))
 
 
 def _locked(credential_id: bytes) -> Passkey | None:

@@ -10,7 +10,7 @@ class Principal:
     """Who acts, through which session. Rights are read anew at each request, so changes count at once."""
 
     user_id: int
-    #: None for a caller without a session: an API key.
+    #: None for a caller without a session: an API key, or an access token of the issuer.
     session_id: UUID | None
     email: str
     name: str

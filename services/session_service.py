@@ -13,7 +13,7 @@ from models.enums import SessionKind
 from services import audit_service, mail_service, throttle_service, token_service
 from services.base_service import fetch, found, optional
 from services.device import device_name
-from services.errors import InvalidToken, TokenReused
+from services.errors import Forbidden, InvalidToken, TokenReused
 from services.origin import origin
 from services.principal import Principal
 from services.schemas.auth import TokenPairOut
@@ -75,14 +75,18 @@ def find_browser(token: str) -> Principal | None:
     return _principal(row) if row else None
 
 
-def start_browser(user: User) -> tuple[str, Principal]:
-    """A new browser session: the token for its cookie, and who it is."""
+def start_browser(user: User, *, authenticated_at: datetime | None = None) -> tuple[str, Principal]:
+    """A new browser session: the token for its cookie, and who it is.
+
+    `authenticated_at` is when he showed who he is, where that was elsewhere and before now.
+    """
     token = token_service.new_token()
     session = _start(
         user,
         kind=SessionKind.BROWSER,
         token_hash=token_service.digest(token),
         lifetime=timedelta(hours=current_app.config["SESSION_ABSOLUTE_HOURS"]),
+        authenticated_at=authenticated_at,
     )
     return token, _of(user, session)
 
@@ -181,18 +185,21 @@ def end_all(user_id: int, *, keep: UUID | None = None) -> int:
 
 
 def log_out(by: Principal) -> None:
-    """End the session in use; its tokens and its cookie are worth nothing from now on."""
-    db.session.execute(delete(UserSession).where(UserSession.id == by.session_id))
+    """End the session in use; its tokens and its cookie are worth nothing from now on. Raises Forbidden without one."""
+    db.session.execute(delete(UserSession).where(UserSession.id == _in_use(by)))
     audit_service.record("account:logout", actor_id=by.user_id)
 
 
 def renew(by: Principal) -> str | None:
-    """The same session, after its holder has shown again who he is: a browser gets a new token for its cookie."""
+    """The same session, after its holder has shown again who he is: a browser gets a new token for its cookie.
+
+    Raises Forbidden for a caller without a session.
+    """
     token = token_service.new_token() if by.kind == SessionKind.BROWSER else None
     changes: dict[str, Any] = {"authenticated_at": now()}
     if token is not None:
         changes["token_hash"] = token_service.digest(token)
-    db.session.execute(update(UserSession).where(UserSession.id == by.session_id).values(changes))
+    db.session.execute(update(UserSession).where(UserSession.id == _in_use(by)).values(changes))
     return token
 
 
@@ -215,6 +222,12 @@ def purge() -> int:
     return len(db.session.scalars(delete(UserSession).where(~_alive()).returning(UserSession.id)).all())
 
 
+def _in_use(by: Principal) -> UUID:
+    if by.session_id is None:
+        raise Forbidden("This needs a session of ours. Sign in with POST /api/v1/auth/login.")
+    return by.session_id
+
+
 def _alive() -> Any:
     idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
     used_lately = (UserSession.kind == SessionKind.API) | (UserSession.last_seen_at > now() - idle)
@@ -228,6 +241,7 @@ def _start(
     lifetime: timedelta,
     token_hash: bytes | None = None,
     name: str | None = None,
+    authenticated_at: datetime | None = None,
 ) -> UserSession:
     source, moment = origin(), now()
     session = UserSession(
@@ -239,7 +253,7 @@ def _start(
         ip=source.address,
         created_at=moment,
         last_seen_at=moment,
-        authenticated_at=moment,
+        authenticated_at=min(authenticated_at or moment, moment),
         expires_at=moment + lifetime,
     )
     db.session.add(session)

@@ -4,6 +4,7 @@ Every way in ends in `complete_browser` or `complete_api`, so no way skips a rul
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from services import (
     audit_service,
     challenge_service,
     factor_service,
+    identity_service,
     passkey_service,
     password_service,
     session_service,
@@ -24,6 +26,7 @@ from services import (
     user_service,
 )
 from services.errors import EmailNotVerified, InvalidCredentials, InvalidToken, ReauthenticationRequired
+from services.issuer_tokens import Shown
 from services.passkey_service import NotAccepted
 from services.principal import Principal
 from services.schemas.auth import ApiLoginIn, LoginIn, SignedInOut
@@ -136,10 +139,21 @@ def api_by_passkey(data: ApiPasskeyAnswerIn) -> SignedInOut:
     return complete_api(user, asked.get("device_name") or data.device_name)
 
 
-def complete_browser(user: User) -> SignedIn:
-    """Start the browser session of somebody who has shown everything asked of him."""
+def by_issuer(shown: Shown) -> SignedIn | SecondFactorRequiredOut:
+    """Somebody came back from the issuer. Our second step is asked unless the issuer proves one of its own.
+
+    Raises SignInRefused, the same for every reason.
+    """
+    user = identity_service.user_of(shown)
+    waiting = None if shown.has_second_factor else second_step(user, SessionKind.BROWSER)
+    then = datetime.fromtimestamp(shown.authenticated_at, UTC) if shown.authenticated_at else None
+    return waiting or complete_browser(user, authenticated_at=then)
+
+
+def complete_browser(user: User, *, authenticated_at: datetime | None = None) -> SignedIn:
+    """Start the browser session of somebody who has shown everything asked of him, now or at `authenticated_at`."""
     _note_login(user)
-    return SignedIn(*session_service.start_browser(user))
+    return SignedIn(*session_service.start_browser(user, authenticated_at=authenticated_at))
 
 
 def complete_api(user: User, device_name: str | None) -> SignedInOut:

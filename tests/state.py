@@ -18,6 +18,7 @@ TABLES = {
     "one_time_tokens": "*",
     "outbox": "id, kind, to_address, status, attempts",
     "audit_events": "id, action, actor_id, target_id, details",
+    "identities": "*",
     "idempotency_keys": "scope, key",
 }
 

@@ -16,7 +16,7 @@ from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
-from services import api_key_service, factor_service, session_service, token_service
+from services import api_key_service, factor_service, identity_service, session_service, token_service
 from services.clock import now
 from services.errors import (
     CsrfFailed,
@@ -31,6 +31,8 @@ from services.principal import Principal
 View = TypeVar("View", bound=Callable[..., Any])
 #: How long a sign-in, or a confirmation, opens what is sensitive.
 FRESH_FOR = timedelta(minutes=10)
+#: Header fields end at 8 kB; those of issuers that list groups come near.
+LONGEST_BEARER = 8_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -54,7 +56,7 @@ class Rule:
             raise Forbidden
         if self.is_fresh and (by.session_id is None or now() - by.authenticated_at > FRESH_FOR):
             raise ReauthenticationRequired
-        if by.session_id is None and not self.permission and request.method not in SAFE_METHODS:
+        if by.kind == api_key_service.KIND and not self.permission and request.method not in SAFE_METHODS:
             raise Forbidden("An API key changes nothing of its owner's account. Sign in for that.")
 
 
@@ -224,7 +226,7 @@ def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -
 def _came_from() -> str | None:
     """The page of ours whose form was sent: where it can be sent again, as what it sent can't be kept."""
     came = urlsplit(request.referrer or "")
-    if not _is_ours(f"{came.scheme}://{came.netloc}"):
+    if not is_ours(f"{came.scheme}://{came.netloc}"):
         return None
     return f"{came.path}?{came.query}" if came.query else came.path
 
@@ -232,16 +234,19 @@ def _came_from() -> str | None:
 def bearer() -> Principal:
     """Who calls the API, in one statement: an access token's signature, claims and session; or an API key.
 
+    With OIDC_AUDIENCE the issuer's access tokens count too, for the accounts they are linked to, without a session.
     Raises NotAuthenticated without a token, InvalidToken or TokenExpired with a bad one.
     """
     header = request.environ.get("HTTP_AUTHORIZATION", "")
     if not header:
         raise NotAuthenticated
     scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token or len(token) > 4096 or not token.isascii():
+    if scheme.lower() != "bearer" or not token or len(token) > LONGEST_BEARER or not token.isascii():
         raise InvalidToken
     if api_key_service.is_one(token):
         principal = api_key_service.find(token)
+    elif current_app.config["OIDC_AUDIENCE"] and identity_service.is_issuers(token):
+        principal = identity_service.find_bearer(token)
     else:
         principal = session_service.find_api(token_service.read_access_token(token))
     if principal is None:
@@ -255,13 +260,14 @@ def check_origin() -> None:
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         raise CsrfFailed("The request came from another site.")
     origin = request.headers.get("Origin")
-    if origin is not None and not _is_ours(origin):
+    if origin is not None and not is_ours(origin):
         raise CsrfFailed("The request came from another site.")
     if request.mimetype != "application/json":
         csrf.protect()
 
 
-def _is_ours(origin: str) -> bool:
+def is_ours(origin: str) -> bool:
+    """Whether an origin (scheme, host, port) is this site."""
     # The scheme counts: what comes from the same name over plain http may be anybody's on the way.
     return origin.lower() in {
         current_app.config["BASE_URL"].lower(),

@@ -135,6 +135,22 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def issuer(value: str) -> str:
+    """An issuer's identifier: an https URL, perhaps with a path; taken exactly as it is, slash at the end and all."""
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_good, parts = False, urlsplit("")
+    if parts.scheme not in {"http", "https"} or not port_is_good or not _is_host(parts.hostname or ""):
+        raise ValueError("must look like https://login.example.com/")
+    if parts.query or parts.fragment or "@" in parts.netloc or not value.isascii() or not value.isprintable():
+        raise ValueError("must be an issuer's identifier: no query, no user")
+    return value
+
+
 def database_url(value: str) -> str:
     """A PostgreSQL URL, in the form SQLAlchemy reads (postgres:// is taken too)."""
     if not value:
@@ -225,9 +241,11 @@ FormerKeys = Annotated[str, BeforeValidator(former_keys), Field(json_schema_extr
 DatabaseUrl = Annotated[str, BeforeValidator(database_url), Field(json_schema_extra=SECRET)]
 RedisUrl = Annotated[str, BeforeValidator(redis_url), Field(json_schema_extra=SECRET)]
 StorageUri = Annotated[str, BeforeValidator(storage_uri), Field(json_schema_extra=SECRET)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(hosts)]
 Host = Annotated[str, BeforeValidator(host)]
+Issuer = Annotated[str, BeforeValidator(issuer)]
 BaseUrl = Annotated[str, BeforeValidator(base_url)]
 Sender = Annotated[str, BeforeValidator(sender)]
 Line = Annotated[str, BeforeValidator(line), Field(max_length=60)]

@@ -46,7 +46,7 @@ class Route:
     def path(self, person: Person) -> str:
         """A real address: about `person`; of what has a UUID, one that nobody has."""
         path = self.pattern.replace("<id:user_id>", str(person.id))
-        path = re.sub(r"<uuid:\w+>", str(uuid4()), path)
+        path = re.sub(r"<id:\w+>", "1", re.sub(r"<uuid:\w+>", str(uuid4()), path))
         return path.replace(NAME, "spare")
 
     @property

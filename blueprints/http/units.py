@@ -1,0 +1,12 @@
+"""Views that open their own units of work: those that wait for another server in between."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def opens_units(view: View) -> View:
+    """The view says itself where it reads and writes, so that it holds no connection while somebody else is slow."""
+    view.opens_units = True  # type: ignore[attr-defined]  # read where requests are dispatched
+    return view
