@@ -93,9 +93,9 @@ def test_brackets_within_text_are_no_nesting(api: Api) -> None:
 
 def test_an_endless_string_costs_no_time(api: Api) -> None:
     data = b'{"a":' * 40 + b'"' + b'\\"' * 500_000
-    began = time.perf_counter()
+    began = time.process_time()
     refused(api.post("/auth/password/forgot", data=data, content_type=JSON), 400, "MALFORMED_JSON")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -290,9 +290,9 @@ def test_no_endpoint_takes_more_than_it_says(app: Flask, api: Api, ada: Person, 
 
 def test_a_hundred_thousand_unknown_fields_are_told_in_short(api: Api) -> None:
     body = {f"f{number}": 1 for number in range(50_000)}
-    began = time.perf_counter()
+    began = time.process_time()
     answer = api.post("/auth/register", body)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert len(refused(answer, 422, "VALIDATION_ERROR")["errors"]) <= 100
     assert len(answer.data) < 20_000
 
@@ -481,10 +481,10 @@ def test_an_empty_parameter_counts_as_not_given(api: Api, ada: Person) -> None:
 
 
 def test_ten_thousand_parameters_are_too_many(api: Api, ada: Person) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     answer = api.as_(ada).get("/users?" + "&".join(f"p{number}=1" for number in range(10_000)))
     refused(answer, 400, "BAD_REQUEST")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
