@@ -140,8 +140,8 @@ def _exchange(
             opened.append(connection.sock)
             told = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
             connection.request(method, target, body=body, headers={**told, **headers})
-            response = connection.getresponse()
-            received = response.read(MOST_BYTES + 1)
+            with connection.getresponse() as response:
+                received = response.read(MOST_BYTES + 1)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException) as error:
