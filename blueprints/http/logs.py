@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import select
+from collections.abc import MutableMapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,6 +12,8 @@ from typing import Any, TextIO
 import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
+
+from services.origin import origin
 
 #: How long a line waits for a reader who has fallen behind, before it is dropped; those after it don't wait.
 PATIENCE_MILLISECONDS = 50
@@ -29,6 +32,7 @@ def init_app(app: Flask, stream: TextIO) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _name_request,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -52,6 +56,15 @@ def init_app(app: Flask, stream: TextIO) -> None:
     root.setLevel(app.config["LOG_LEVEL"])
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the porch logs requests
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _name_request(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The request's id in each line written on its way, so that a complaint leads to all of them."""
+    del logger, method
+    request_id = origin().request_id
+    if request_id:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 class StreamLines(logging.Handler):

@@ -11,7 +11,14 @@ import pytest
 
 from tests.integration.deploy.servers import until
 from tests.integration.faults.crowd import Crowd, Watchman
-from tests.integration.faults.servers import Postgres, Site, check_unavailable, sign_in_body, some_cookie
+from tests.integration.faults.servers import (
+    DATABASE,
+    Postgres,
+    Site,
+    check_unavailable,
+    sign_in_body,
+    some_cookie,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -134,7 +141,8 @@ def test_row_held_by_somebody_stops_only_those_who_want_it(
             thread.join(20)
         holder.rollback()
     assert {status for status, _ in outcomes} == {503}
-    assert max(seconds for _, seconds in outcomes) < 6
+    # Two seconds in line, a statement's five (those who wait for a row wait for each other first), a busy machine's one.
+    assert max(seconds for _, seconds in outcomes) < 8
     assert {answer.status for answer in reads} == {200}
     assert sorted(answer.seconds for answer in reads)[10] < 0.5
     assert site.logged("unhandled_exception") == []
@@ -175,6 +183,16 @@ def test_every_connection_taken_by_others(
         assert site.ask("GET", "/health/ready").status == 503
     until(site.is_ready, seconds=5, what="ready")
     assert site.ask("GET", "/api/v1/users/me", token=tokens[0]).status == 200
+
+
+def test_of_two_hosts_the_one_that_answers_is_used(
+    serve: Callable[..., Site], postgres: Postgres, tokens: list[str]
+) -> None:
+    here = postgres.cluster.places.sockets
+    hosts = f"host=/nowhere:5432&host={here}:5432"
+    site = serve(DATABASE_URL=f"postgresql://postgres@/{DATABASE}?{hosts}&target_session_attrs=read-write")
+    assert site.is_ready()
+    assert site.ask("PATCH", "/api/v1/users/me", {"name": "Found"}, token=tokens[0]).status == 200
 
 
 def test_table_locked_by_a_change_of_schema(site: Site, postgres: Postgres, tokens: list[str]) -> None:

@@ -44,6 +44,8 @@ def test_fault_between_two_writes_leaves_nothing(site: Site, postgres: Postgres)
     answer = site.ask("POST", "/api/v1/auth/register", REGISTER, headers={"Idempotency-Key": "one-two-three"})
     assert (answer.status, answer.code) == (500, "INTERNAL_ERROR")
     assert b"injected" not in answer.body
+    (logged,) = site.logged("unhandled_exception")
+    assert logged["request_id"] == answer.headers["x-request-id"]
     assert left_of(postgres, "new@example.com") == (0, 0, 0)
     postgres.ask("DROP TRIGGER injected ON outbox")
     again = site.ask("POST", "/api/v1/auth/register", REGISTER, headers={"Idempotency-Key": "one-two-three"})
@@ -142,8 +144,9 @@ def test_full_disk_stops_writing_and_not_reading(
             ballast = small_disk / "ballast"
             with crowd.busy():
                 time.sleep(1)
+                leave_room_for_the_log(postgres)
                 fill(ballast)
-                postgres_fills_up(postgres)
+                meet_the_end_of_the_disk(postgres)
                 until(lambda: crowd.asked["write 503"] > 5, seconds=20, what="writes are refused")
                 before = crowd.asked["read 200"]
                 until(lambda: crowd.asked["read 200"] > before + 20, seconds=10, what="reads go on")
@@ -187,9 +190,14 @@ def fill(ballast: Path) -> None:
         file.write(b"x" * (free - 256 * 1024))
 
 
-def postgres_fills_up(postgres: Postgres) -> None:
-    """Have the server use what is left, and meet the end of the disk in a table, not in its log."""
-    postgres.ask("CREATE UNLOGGED TABLE IF NOT EXISTS ballast (filling text)")
+def leave_room_for_the_log(postgres: Postgres) -> None:
+    """Begin a new segment of 16 MB: without room for its log the server ends itself, and waits for whoever starts it."""
+    postgres.ask("SELECT pg_switch_wal()")
+    postgres.ask("CREATE UNLOGGED TABLE ballast (filling text)")
+
+
+def meet_the_end_of_the_disk(postgres: Postgres) -> None:
+    """Have the server use what is left."""
     with pytest.raises(psycopg2.errors.DiskFull):
         postgres.ask("INSERT INTO ballast SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
 
