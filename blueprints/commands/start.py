@@ -66,22 +66,26 @@ class Stopped(BaseException):
 
 def _run(listener: socket.socket, *, with_worker: bool) -> None:
     port = listener.getsockname()[1]
-    local = _local_url(port)
-    site = current_app.config["BASE_URL"] if current_app.extensions["settings"].BASE_URL else local
+    settings = current_app.extensions["settings"].model_copy(update={"PORT": port})
     with closing(Children(Path(current_app.root_path), {"PORT": str(port)})) as children:
         try:
-            _start_all(children, listener, with_worker=with_worker)
-            _await_answer(children, f"{local}/health")
-            click.echo(box(current_app.config["APP_NAME"] + " runs", _rows(site), "Ctrl-C stops everything."))
+            _start_web(children, listener)
+            _await_answer(children, settings.model_copy(update={"BASE_URL": ""}).url + "/health")
+            _start_worker(children, wanted=with_worker)
+            title = f"{current_app.config['APP_NAME']} runs"
+            click.echo(box(title, _rows(settings.url), "Ctrl-C stops everything."))
             _watch(children, listener, with_worker=with_worker)
         except Stopped:
             click.echo("\nStopping ...", err=True)
 
 
-def _start_all(children: Children, listener: socket.socket, *, with_worker: bool) -> None:
+def _start_web(children: Children, listener: socket.socket) -> None:
     descriptor = listener.fileno()
     children.start("web server", "web", f"--descriptor={descriptor}", keep=(descriptor,))
-    if with_worker:
+
+
+def _start_worker(children: Children, *, wanted: bool) -> None:
+    if wanted:
         children.start("worker", "worker")
 
 
@@ -97,7 +101,8 @@ def _watch(children: Children, listener: socket.socket, *, with_worker: bool) ->
             changed_at = newest
             click.echo("The code has changed: starting again.", err=True)
             children.stop()
-            _start_all(children, listener, with_worker=with_worker)
+            _start_web(children, listener)
+            _start_worker(children, wanted=with_worker)
 
 
 def _complain(children: Children) -> None:
@@ -139,12 +144,17 @@ def _rows(site: str) -> list[tuple[str, str]]:
 
 def _listen() -> socket.socket:
     """A listening socket on the configured port, or on the next one that is free."""
-    host, wanted = current_app.config["FLASK_HOST"], current_app.extensions["settings"].port
+    settings = current_app.extensions["settings"]
+    host, wanted = settings.FLASK_HOST, settings.port
     for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
         listener = _bound(host, port)
         if listener is not None:
             if port != wanted:
                 click.echo(f"Port {wanted} is in use; taking {port}.", err=True)
+                if settings.BASE_URL:
+                    click.echo(
+                        f"Links in mails still lead to {settings.BASE_URL}, as BASE_URL says.", err=True
+                    )
             return listener
     raise click.ClickException(f"Ports {wanted} to {port} are in use. Choose another one: PORT=8000 ./run")
 
@@ -167,12 +177,6 @@ def _bound(host: str, port: int) -> socket.socket | None:
         raise click.ClickException(f"Can't listen on {host}, port {port}: {error.strerror}.") from error
     listener.listen(128)
     return listener
-
-
-def _local_url(port: int) -> str:
-    host = current_app.config["FLASK_HOST"]
-    host = EVERYWHERE.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _newest_change() -> float:
