@@ -141,7 +141,7 @@ def test_row_held_by_somebody_stops_only_those_who_want_it(
             thread.join(20)
         holder.rollback()
     assert {status for status, _ in outcomes} == {503}
-    # Two seconds in line, a statement's five (those who wait for a row wait for each other first), a busy machine's one.
+    # Two seconds in line, a statement's five (those who want a row wait for each other first), a busy machine's one.
     assert max(seconds for _, seconds in outcomes) < 8
     assert {answer.status for answer in reads} == {200}
     assert sorted(answer.seconds for answer in reads)[10] < 0.5

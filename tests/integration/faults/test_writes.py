@@ -191,7 +191,7 @@ def fill(ballast: Path) -> None:
 
 
 def leave_room_for_the_log(postgres: Postgres) -> None:
-    """Begin a new segment of 16 MB: without room for its log the server ends itself, and waits for whoever starts it."""
+    """Begin a new segment of 16 MB: without room for its log the server ends, and has to be started."""
     postgres.ask("SELECT pg_switch_wal()")
     postgres.ask("CREATE UNLOGGED TABLE ballast (filling text)")
 
