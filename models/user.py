@@ -22,6 +22,8 @@ class User(Identified, Timestamped, Model):
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     suspended_at: Mapped[datetime | None]
     suspension_reason: Mapped[str | None]
+    #: Then the worker, or the next sign-in, ends it.
+    suspended_until: Mapped[datetime | None]
     #: Kept right by `factor_service`, so that no request has to look.
     has_second_factor: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
@@ -37,6 +39,11 @@ class User(Identified, Timestamped, Model):
             text("coalesce(last_login_at, '1970-01-01 00:00:00+00'::timestamptz)"),
             "id",
         ),
+        Index(
+            "ix_users_suspended_until",
+            "suspended_until",
+            postgresql_where=text("suspended_until IS NOT NULL"),
+        ),
         Index("ix_users_deletes_at", "deletes_at", postgresql_where=text("deletes_at IS NOT NULL")),
         Index("ix_users_updated_at", "updated_at", "id"),
         Index("ix_users_name", text("lower(name)"), "id"),
@@ -47,5 +54,9 @@ class User(Identified, Timestamped, Model):
             postgresql_ops={"search": "gin_trgm_ops"},
         ),
         CheckConstraint("is_active = (suspended_at IS NULL)", name="suspended_or_active"),
+        CheckConstraint(
+            "suspended_until IS NULL OR (suspended_at IS NOT NULL AND suspended_until > suspended_at)",
+            name="suspended_until_later",
+        ),
         CheckConstraint("email <> '' AND name <> ''", name="named"),
     )

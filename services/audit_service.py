@@ -42,6 +42,7 @@ ACTIONS: dict[str, str] = {
     "account:reauthenticate:failure": "Confirmation refused",
     "account:factor:add": "Second step added",
     "account:factor:remove": "Second step removed",
+    "account:factor:reset": "Second step reset by an administrator",
     "account:api_key:create": "API key made",
     "account:api_key:revoke": "API key revoked",
     "account:recovery_code:use": "Recovery code used",

@@ -20,7 +20,7 @@ from services import (
     totp_service,
     user_service,
 )
-from services.errors import Forbidden, InvalidCode, NotFound
+from services.errors import Conflict, Forbidden, InvalidCode, NotFound
 from services.principal import Principal
 from services.role_service import ADMIN
 from services.schemas.passkey import PasskeyIn, PasskeyMadeOut, PasskeyOptionsOut, PasskeyOut
@@ -198,6 +198,24 @@ def forget_all(user: User) -> None:
     passkey_service.forget(user.id)
     recovery_service.forget(user.id)
     user.has_second_factor = False
+
+
+def reset(user_id: int, *, by: Principal) -> None:
+    """Take away somebody's app, passkeys and recovery codes, who has lost them; every session ends, he is told.
+
+    Raises NotFound, Conflict when there is nothing to reset, or Forbidden for oneself (who has a code, removes his own)
+    and for an account that may do more than `by`. Nobody sees a seed or a code.
+    """
+    if user_id == by.user_id:
+        raise Forbidden("This is your own account. Another administrator can do this.")
+    user = user_service.load_managed(user_id, by=by)
+    had = methods(user.id)
+    if not had:
+        raise Conflict("This account has no second step.")
+    forget_all(user)
+    session_service.end_all(user.id)
+    audit_service.record("account:factor:reset", actor_id=by.user_id, target_id=user.id, factors=sorted(had))
+    mail_service.send("factors_reset", to=user.email, name=user.name)
 
 
 def _refuse_last_if_required(user: User, by: Principal) -> None:

@@ -24,6 +24,7 @@ from services import (
     mail_service,
     passkey_service,
     session_service,
+    suspension_service,
     user_service,
 )
 from services.base_service import constraint_means, flush, found
@@ -55,6 +56,7 @@ def user_of(shown: Shown) -> User:
     if identity is None:
         return _newcomer(shown)
     user = user_service.load(identity.user_id)
+    suspension_service.end_if_over(user)
     if not user.is_active:
         _refuse(user.id, "suspended")
     if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":

@@ -1,8 +1,13 @@
 """The acting user, as one row of the session check tells."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from services.clock import now
+
+#: How long a sign-in, or a confirmation, opens what is sensitive.
+FRESH_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,8 @@ class Principal:
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""
         return permission in self.permissions
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether he has shown within ten minutes who he is (ASVS 7.5.1); an API key never has."""
+        return self.session_id is not None and now() - self.authenticated_at <= FRESH_FOR

@@ -22,6 +22,7 @@ from services import (
     passkey_service,
     password_service,
     session_service,
+    suspension_service,
     throttle_service,
     user_service,
 )
@@ -202,6 +203,8 @@ def _by_password(email: str, password: str) -> User:
     throttle_service.spend(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
     user = user_service.find_by_email(email)
     matches = password_service.verify(password, user.password_hash if user else None)
+    if user is not None and matches:
+        suspension_service.end_if_over(user)
     if user is None or not matches or not user.is_active:
         _note_failure(user)
         raise InvalidCredentials
@@ -264,6 +267,7 @@ def _by_passkey(data: PasskeyAnswerIn, kind: SessionKind) -> tuple[User, dict[st
     if "sign_in" in answer.asked:
         challenge_service.finish(challenge_service.live(UUID(answer.asked["sign_in"])))
     user = user_service.load(answer.passkey.user_id)
+    suspension_service.end_if_over(user)
     if not user.is_active:
         _note_failure(user, step="passkey")
         raise InvalidCredentials("The passkey was not accepted.")

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,18 @@ from services import (
     password_service,
     role_service,
     session_service,
+    suspension_service,
 )
 from services.audit_service import cell
 from services.base_service import constraint_means, fetch, flush, found
-from services.errors import Conflict, EmailTaken, Forbidden, NotFound, PreconditionFailed
+from services.errors import (
+    Conflict,
+    EmailTaken,
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    ReauthenticationRequired,
+)
 from services.paging import Listing, page_of
 from services.permissions import USERS_READ, USERS_WRITE
 from services.principal import Principal
@@ -55,7 +64,6 @@ SORTS: Mapping[str, SQLColumnExpression[Any]] = {
 }
 CSV_COLUMNS = tuple(UserOut.model_fields)
 CSV_ROWS = 100_000
-NO_REASON = "No reason was given."
 
 
 def page(query: UserQuery) -> Listing:
@@ -78,12 +86,6 @@ def get(user_id: int, *, by: Principal | None) -> AnyRow:
     if by is not None and user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
     return found(fetch(_GET, {"user_id": user_id}).first())
-
-
-def find_suspension(user_id: int) -> AnyRow | None:
-    """Since when and why an account is suspended: `suspended_at`, `suspension_reason`. None when it is not."""
-    statement = select(User.suspended_at, User.suspension_reason).where(User.id == user_id, ~User.is_active)
-    return db.session.execute(statement).first()
 
 
 def find_by_email(email: str, *, lock: bool = False) -> User | None:
@@ -164,15 +166,15 @@ def rename(name: str, *, by: Principal, expected: frozenset[str] | None = None) 
     return _change(by.user_id, {"name": name}, by=by, expected=expected)
 
 
-def suspend(user_id: int, reason: str, *, by: Principal | None) -> User:
-    """Bar somebody from signing in, end his sessions, tell him why.
+def suspend(user_id: int, reason: str, *, until: datetime | None = None, by: Principal | None) -> User:
+    """Bar somebody from signing in, for good or until a date; end his sessions, tell him why.
 
-    Raises LastAdmin, Conflict when suspended, or as `load_managed`.
+    Raises LastAdmin, Invalid (an end in the past), Conflict when suspended, or as `load_managed`.
     """
     user = load_managed(user_id, by=by)
     if not user.is_active:
         raise Conflict("This account is suspended already.")
-    _suspend(user, reason, by=by)
+    suspension_service.begin(user, reason, until=until, by=by)
     return user
 
 
@@ -181,7 +183,7 @@ def reinstate(user_id: int, *, by: Principal | None) -> User:
     user = load_managed(user_id, by=by)
     if user.is_active:
         raise Conflict("This account is not suspended.")
-    _reinstate(user, by=by)
+    suspension_service.end(user, by=by)
     return user
 
 
@@ -215,9 +217,14 @@ def delete(
 
 
 def set_role(user: User, role: str, *, by: Principal | None) -> None:
-    """Give another role. Raises Invalid (unknown role), Forbidden (a role above `by`) or LastAdmin."""
+    """Give another role, within ten minutes of signing in.
+
+    Raises ReauthenticationRequired, Invalid (unknown role), Forbidden (a role above `by`) or LastAdmin.
+    """
     if role == user.role:
         return
+    if by is not None and not by.is_fresh:
+        raise ReauthenticationRequired
     role_service.check_may_give(role, by=by)
     role_service.keep_an_admin(user)
     before, user.role = user.role, role
@@ -299,24 +306,9 @@ def _address_was_set(user: User, former: str) -> None:
 
 def _set_active(user: User, is_active: bool, *, by: Principal) -> None:
     if user.is_active and not is_active:
-        _suspend(user, NO_REASON, by=by)
+        suspension_service.begin(user, suspension_service.NO_REASON, until=None, by=by)
     elif is_active and not user.is_active:
-        _reinstate(user, by=by)
-
-
-def _suspend(user: User, reason: str, *, by: Principal | None) -> None:
-    role_service.keep_an_admin(user)
-    user.is_active, user.suspended_at, user.suspension_reason = False, now(), reason
-    session_service.end_all(user.id)
-    link_service.forget_all(user.id)
-    audit_service.record("account:suspend", actor_id=_id_of(by), target_id=user.id, reason=reason)
-    mail_service.send("suspended", to=user.email, name=user.name, reason=reason, until=None)
-
-
-def _reinstate(user: User, *, by: Principal | None) -> None:
-    user.is_active, user.suspended_at, user.suspension_reason = True, None, None
-    audit_service.record("account:reinstate", actor_id=_id_of(by), target_id=user.id)
-    mail_service.send("reinstated", to=user.email, name=user.name)
+        suspension_service.end(user, by=by)
 
 
 def _id_of(by: Principal | None) -> int | None:

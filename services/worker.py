@@ -29,6 +29,7 @@ from services import (
     outbox_service,
     rate_limit_storage,
     session_service,
+    suspension_service,
 )
 from services.base_service import unit_of_work
 from services.mail_service import CHANNEL
@@ -57,7 +58,10 @@ def run(app: Flask) -> None:
 
 
 def purge() -> dict[str, int]:
-    """Delete everywhere what has expired; returns how many rows of each kind. Each kind commits by itself."""
+    """Delete everywhere what has expired, and end suspensions that are over; returns how many rows of each kind.
+
+    Each kind commits by itself.
+    """
     return {name: _in_a_unit_of_work(delete) for name, delete in PURGES.items()}
 
 
@@ -182,4 +186,5 @@ PURGES: dict[str, Callable[[], int]] = {
     "mails": outbox_service.purge,
     "rate_limits": lambda: rate_limit_storage.purge(db.engines["reading"]),
     "sessions": session_service.purge,
+    "suspensions": suspension_service.end_due,
 }

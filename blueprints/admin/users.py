@@ -1,24 +1,34 @@
 """Administration: accounts."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, url_for
 
-from blueprints.http.access import allow, permission, signed_in_visitor
-from blueprints.http.button import press
+from blueprints.http.access import allow, fresh, permission, signed_in_visitor
+from blueprints.http.button import Pressed, press
 from blueprints.http.download import csv_file
 from blueprints.http.filters import Filters, choices, one_of, plain
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination, sort_url
-from services import audit_service, auth_service, role_service, session_service, user_service
+from services import (
+    audit_service,
+    auth_service,
+    factor_service,
+    role_service,
+    session_service,
+    suspension_service,
+    user_service,
+)
 from services.permissions import USERS_READ, USERS_WRITE
+from services.principal import Principal
 from services.schemas.user import (
     DeleteUserIn,
     InviteIn,
     RoleIn,
-    SuspendIn,
+    SuspendFormIn,
     UserCreateIn,
     UserQuery,
     UserUpdateIn,
@@ -86,13 +96,14 @@ def show(user_id: int) -> Response:
 
 
 @bp.post("/users/<id:user_id>/role", endpoint="role")
-@allow(permission(USERS_WRITE))
+@allow(fresh(permission(USERS_WRITE)))
 def change_role(user_id: int) -> Response:
     """Give another role."""
     by = signed_in_visitor()
-    form = Form(RoleIn)
+    user = user_service.get(user_id, by=by)
+    form = Form(RoleIn, role=user.role)
     if not form.submit(lambda data: user_service.update(user_id, UserUpdateIn(role=data.role), by=by)):
-        return _page(user_service.get(user_id, by=by), form)
+        return _page(user, form)
     message = f"{form.result.name} has the role {form.result.role} now."
     if user_id == by.user_id:  # administration may be closed to him now
         return told(url_for("main.dashboard"), message=message)
@@ -109,8 +120,8 @@ def suspend(user_id: int) -> Response:
         return _refuse(user_id, NOT_ONESELF)
     if not user.is_active:
         return _refuse(user_id, "This account is suspended already.")
-    form = Form(SuspendIn)
-    if form.submit(lambda data: user_service.suspend(user_id, data.reason, by=by)):
+    form = Form(SuspendFormIn)
+    if form.submit(lambda data: _suspend(user_id, data, by)):
         return _back(user_id, f"{user.name} is suspended, and signed out everywhere.")
     return _confirm("admin/user_suspend.html", user, form)
 
@@ -162,6 +173,25 @@ def delete(user_id: int) -> Response:
     return _confirm("admin/user_delete.html", user, form)
 
 
+@bp.route("/users/<id:user_id>/reset-factors", methods=["GET", "POST"])
+@allow(fresh(permission(USERS_WRITE)))
+def reset_factors(user_id: int) -> Response:
+    """Ask once, then take away somebody's second step, who has lost it."""
+    by = signed_in_visitor()
+    user = user_service.get(user_id, by=by)
+    if user_id == by.user_id:
+        return _refuse(user_id, NOT_ONESELF)
+    form = Form(Pressed)
+    if form.submit(lambda _: factor_service.reset(user_id, by=by)):
+        return _back(user_id, f"The second step of {user.name} is reset. The person is told by mail.")
+    return _confirm("admin/user_reset_factors.html", user, form)
+
+
+def _suspend(user_id: int, data: SuspendFormIn, by: Principal) -> Any:
+    until = datetime.combine(data.until, time.min, UTC) if data.until else None
+    return user_service.suspend(user_id, data.reason, until=until, by=by)
+
+
 def _filters(roles: list[str]) -> Filters[UserQuery]:
     known = {
         "q": plain("Search", "q"),
@@ -176,12 +206,13 @@ def _page(user: Any, form: Form) -> Response:
     return form.render(
         "admin/user.html",
         user=user,
-        suspension=None if user.is_active else user_service.find_suspension(user.id),
+        suspension=None if user.is_active else suspension_service.find(user.id),
         sessions=session_service.list_of(user.id, current=by.session_id),
         events=audit_service.latest_about(user.id, count=RECENT_EVENTS),
         actions=audit_service.ACTIONS,
         roles=role_service.list_givable(by=by),
         is_self=user.id == by.user_id,
+        has_second_step=bool(factor_service.methods(user.id)),
     )
 
 

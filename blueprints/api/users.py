@@ -5,9 +5,9 @@ from uuid import UUID
 
 from flask import Blueprint
 
-from blueprints.http.access import permission, signed_in
+from blueprints.http.access import fresh, permission, signed_in
 from blueprints.http.endpoint import endpoint
-from services import audit_service, auth_service, session_service, user_service
+from services import audit_service, auth_service, factor_service, session_service, user_service
 from services.errors import (
     Conflict,
     EmailTaken,
@@ -74,10 +74,10 @@ def read_user(user_id: int, by: Principal) -> Any:
     body=UserReplaceIn,
     out=UserOut,
     message="The account is changed.",
-    errors=(EmailTaken, LastAdmin),
+    errors=(EmailTaken, LastAdmin, ReauthenticationRequired),
 )
 def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tags) -> Any:
-    """Set everything of an account that can be changed."""
+    """Set everything of an account that can be changed; another role within ten minutes of signing in."""
     return user_service.replace(user_id, body, by=by, expected=expected)
 
 
@@ -87,15 +87,18 @@ def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tag
     body=UserUpdateIn,
     out=UserOut,
     message="The account is changed.",
-    errors=(Forbidden, EmailTaken, LastAdmin),
+    errors=(Forbidden, EmailTaken, LastAdmin, ReauthenticationRequired),
 )
 def update_user(user_id: int, body: UserUpdateIn, by: Principal, expected: Tags) -> Any:
-    """Change what is sent: your own `name`, or anything with `users:write`."""
+    """Change what is sent: your own `name`, or anything with `users:write`.
+
+    Another role within ten minutes of signing in.
+    """
     return user_service.update(user_id, body, by=by, expected=expected)
 
 
 @bp.delete("/<id:user_id>")
-@endpoint(allow=permission(USERS_WRITE), message="The account is deleted.", errors=(LastAdmin,))
+@endpoint(allow=fresh(permission(USERS_WRITE)), message="The account is deleted.", errors=(LastAdmin,))
 def delete_user(user_id: int, by: Principal, expected: Tags) -> None:
     """Delete an account for good."""
     user_service.delete(user_id, by=by, expected=expected)
@@ -110,8 +113,8 @@ def delete_user(user_id: int, by: Principal, expected: Tags) -> None:
     errors=(LastAdmin, Conflict),
 )
 def suspend_user(user_id: int, body: SuspendIn, by: Principal) -> Any:
-    """Suspend an account: its sessions end, it can't sign in, the person is told why."""
-    return user_service.suspend(user_id, body.reason, by=by)
+    """Suspend an account, for good or until a date: its sessions end, it can't sign in, the person is told why."""
+    return user_service.suspend(user_id, body.reason, until=body.until, by=by)
 
 
 @bp.post("/<id:user_id>/reinstate")
@@ -121,6 +124,18 @@ def suspend_user(user_id: int, body: SuspendIn, by: Principal) -> Any:
 def reinstate_user(user_id: int, by: Principal) -> Any:
     """Let a suspended account in again."""
     return user_service.reinstate(user_id, by=by)
+
+
+@bp.delete("/<id:user_id>/factors")
+@endpoint(
+    allow=fresh(permission(USERS_WRITE)), message="The second step is reset.", errors=(Forbidden, Conflict)
+)
+def reset_factors(user_id: int, by: Principal) -> None:
+    """Reset somebody's second step: authenticator app, passkeys and recovery codes; every session ends.
+
+    For people who have lost them. They are told by mail, and sign in with the password alone.
+    """
+    factor_service.reset(user_id, by=by)
 
 
 @bp.get("/<id:user_id>/sessions")

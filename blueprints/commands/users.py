@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 
 import click
 from flask import Blueprint, current_app
@@ -11,6 +12,7 @@ from blueprints.http import matrix
 from services import operator_service, user_service
 from services.base_service import reading, unit_of_work
 from services.schemas.user import UserCreateIn, UserOut, UserQuery
+from services.suspension_service import NO_REASON
 
 bp = Blueprint("users_commands", __name__, cli_group="users")
 bp.cli.help = "Accounts."
@@ -89,14 +91,17 @@ def set_role(who: str, role: str, *, as_json: bool) -> None:
 
 @bp.cli.command("deactivate")
 @who_argument
-@click.option("--reason", default=user_service.NO_REASON, show_default=True, help="The person reads it.")
+@click.option("--reason", default=NO_REASON, show_default=True, help="The person reads it.")
+@click.option(
+    "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The first day (UTC) to sign in again."
+)
 @json_option
 @refusals_told
-def deactivate_user(who: str, *, reason: str, as_json: bool) -> None:
+def deactivate_user(who: str, *, reason: str, until: datetime | None, as_json: bool) -> None:
     """Suspend an account: its sessions end, it can't sign in. The person is told by mail."""
     with unit_of_work():
         user_id = operator_service.resolve(who)
-        user_service.suspend(user_id, reason, by=None)
+        user_service.suspend(user_id, reason, until=until.replace(tzinfo=UTC) if until else None, by=None)
         _tell(user_id, as_json=as_json)
 
 

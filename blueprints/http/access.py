@@ -5,7 +5,6 @@ Cookies open pages, bearer tokens open /api/, never both.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from flask_login import current_user, login_user, logout_user
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
 from services import api_key_service, factor_service, identity_service, session_service, token_service
-from services.clock import now
 from services.errors import (
     CsrfFailed,
     Forbidden,
@@ -29,8 +27,6 @@ from services.errors import (
 from services.principal import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
-#: How long a sign-in, or a confirmation, opens what is sensitive.
-FRESH_FOR = timedelta(minutes=10)
 #: Header fields end at 8 kB; those of issuers that list groups come near.
 LONGEST_BEARER = 8_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -54,7 +50,7 @@ class Rule:
             raise SecondFactorRequired
         if self.permission and not by.can(self.permission):
             raise Forbidden
-        if self.is_fresh and (by.session_id is None or now() - by.authenticated_at > FRESH_FOR):
+        if self.is_fresh and not by.is_fresh:
             raise ReauthenticationRequired
         if by.kind == api_key_service.KIND and not self.permission and request.method not in SAFE_METHODS:
             raise Forbidden("An API key changes nothing of its owner's account. Sign in for that.")

@@ -1,9 +1,10 @@
 """Users as the API and the pages see them."""
 
+from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from services.schemas.base import (
     SOME_TEXT_PATTERN,
@@ -80,6 +81,15 @@ class SuspendIn(In):
     reason: Annotated[LongText, StringConstraints(min_length=1, max_length=500)] = Field(
         title="Reason", json_schema_extra={"pattern": SOME_TEXT_PATTERN, "examples": ["Sent spam."]}
     )
+    until: AwareDatetime | None = Field(None, title="Until", examples=["2030-01-31T09:00:00Z"])
+    """Then the person can sign in again; without it somebody has to reinstate the account."""
+
+
+class SuspendFormIn(In):
+    """Why an account is suspended, and to which day, as the page asks for it."""
+
+    reason: Annotated[LongText, StringConstraints(min_length=1, max_length=500)] = Field(title="Reason")
+    until: date | None = Field(None, title="Until")
 
 
 class RoleIn(In):

@@ -51,6 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
     "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
     "new_device": ALICE,
     "factor_added": {**ALICE, "factor": "a code of an authenticator app"},
+    "factors_reset": ALICE,
     "factor_removed": {**ALICE, "factor": "a code of an authenticator app"},
     "identity_linked": {**ALICE, "issuer": "Auth0", "issuer_email": "alice@work.example.org"},
     "identity_linked.without_address": {**ALICE, "issuer": "your organisation", "issuer_email": None},
@@ -64,6 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
 #: Their makers are, or may be, administrators, whose device and address are nobody's business; or the
 #: worker, which has neither.
 WITHOUT_ORIGIN = {
+    "factors_reset",
     "suspended",
     "reinstated",
     "invitation",
