@@ -163,6 +163,7 @@ class FakeIssuer:
         views = {
             "/openid-configuration": lambda _: _json(self.metadata()),
             "/keys": lambda _: _json({"keys": [key.jwk() for key in self.keys]}),
+            "/authorize": lambda asked: Response(status=302, headers={"Location": self.authorize(asked.url)}),
             "/token": self._token,
             "/userinfo": lambda _: _json(
                 {"sub": self.who.subject, **self._profile(), **self.userinfo_changes}
