@@ -136,6 +136,7 @@ def _configure(app: Flask, settings: Config) -> None:
         TRUSTED_HOST_NAMES=settings.trusted_hosts,
         SECRET_KEY_FALLBACKS=list(settings.SECRET_KEY_FALLBACKS),
         SESSION_COOKIE_NAME="__Host-session" if settings.SESSION_COOKIE_SECURE else "session",
+        DEVICE_COOKIE_NAME="__Host-device" if settings.SESSION_COOKIE_SECURE else "device",
         SESSION_COOKIE_PATH="/",
         MAX_CONTENT_LENGTH=1024 * 1024,
         MAX_FORM_MEMORY_SIZE=64 * 1024,

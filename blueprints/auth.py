@@ -51,8 +51,9 @@ bp = Blueprint("auth", __name__, url_prefix="/auth")
 
 FORM = ["GET", "POST"]
 MAIL_IS_ON_ITS_WAY = "If this is possible, a mail is on its way."
-#: Whether the browser forgets what it knows of us is the browser's choice; we ask for all of it (ASVS 14.3.1).
-CLEAR_SITE_DATA = '"cache", "cookies", "storage"'
+#: Whether the browser forgets what it knows of us is the browser's choice; we ask for it (ASVS 14.3.1). Not for its
+#: cookies: the session's is emptied by name, and the device's has to outlive the sign-out or no device is ever known.
+CLEAR_SITE_DATA = '"cache", "storage"'
 #: The address a mail was asked for, for the page that says so.
 MAILED_TO = "mailed_to"
 #: How a second step, and a confirmation, can be done: by the word in the address.

@@ -51,6 +51,8 @@ ACTIONS: dict[str, str] = {
     "account:identity:unlink": "Account elsewhere disconnected",
     "account:passkey:rename": "Passkey renamed",
     "account:passkey:copied": "Passkey refused: perhaps a copy",
+    "account:device:new": "Signed in on a new device",
+    "account:session:surplus": "Oldest device signed out: too many",
     "account:session:end": "Device signed out",
     "account:session:end_others": "Other devices signed out",
     "account:token:reuse": "Refresh token used twice; session ended",

@@ -11,6 +11,7 @@ from services import (
     api_key_service,
     audit_service,
     deletion_service,
+    known_device_service,
     link_service,
     mail_service,
     password_service,
@@ -249,6 +250,7 @@ def set_up(data: SetupIn) -> tuple[str, Principal]:
     db.session.add(user)
     flush()  # the id, or EmailTaken
     audit_service.record("account:setup", actor_id=user.id)
+    known_device_service.greet_browser(user, since_before=False)
     return session_service.start_browser(user)
 
 

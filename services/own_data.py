@@ -135,6 +135,12 @@ POLICIES: dict[str, Policy] = {
         exported=("issuer", "subject", "email", "created_at", "last_used_at"),
         withheld={"id": WHY_INNER},
     ),
+    "known_devices": Policy(
+        owner=("user_id",),
+        erasure=Erasure.ERASE,
+        exported=("created_at", "last_used_at"),
+        withheld={"id": WHY_INNER, "token_hash": NOT_TOLD},
+    ),
     "data_exports": Policy(
         owner=("user_id",), erasure=Erasure.ERASE, reason="The copies themselves: they would hold each other."
     ),

@@ -258,19 +258,31 @@ def _start(
     )
     db.session.add(session)
     db.session.flush()  # the id goes into the access token
-    _end_surplus(user.id)
+    _end_surplus(user)
     return session
 
 
-def _end_surplus(user_id: int) -> None:
-    """The twenty-first session ends the one that was used least lately."""
+def _end_surplus(user: User) -> None:
+    """The twenty-first session ends the one that was used least lately; its owner is told, at most once a day."""
     surplus = (
         select(UserSession.id)
-        .where(UserSession.user_id == user_id)
+        .where(UserSession.user_id == user.id)
         .order_by(UserSession.last_seen_at.desc(), UserSession.id)
         .offset(MOST_SESSIONS)
     )
-    db.session.execute(delete(UserSession).where(UserSession.id.in_(surplus)))
+    ended = db.session.scalars(
+        delete(UserSession).where(UserSession.id.in_(surplus)).returning(UserSession.device_name)
+    ).all()
+    for device in ended:
+        audit_service.record("account:session:surplus", actor_id=user.id, device=device)
+    if ended and throttle_service.allows(throttle_service.SURPLUS_MAIL, str(user.id)):
+        mail_service.send(
+            "oldest_session_ended",
+            to=user.email,
+            name=user.name,
+            device_name=ended[0],
+            most=str(MOST_SESSIONS),
+        )
 
 
 def _of(user: User, session: UserSession) -> Principal:

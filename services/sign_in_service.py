@@ -19,6 +19,7 @@ from services import (
     challenge_service,
     factor_service,
     identity_service,
+    known_device_service,
     passkey_service,
     password_service,
     session_service,
@@ -153,13 +154,17 @@ def by_issuer(shown: Shown) -> SignedIn | SecondFactorRequiredOut:
 
 def complete_browser(user: User, *, authenticated_at: datetime | None = None) -> SignedIn:
     """Start the browser session of somebody who has shown everything asked of him, now or at `authenticated_at`."""
+    since_before = user.last_login_at is not None
     _note_login(user)
+    known_device_service.greet_browser(user, since_before=since_before)
     return SignedIn(*session_service.start_browser(user, authenticated_at=authenticated_at))
 
 
 def complete_api(user: User, device_name: str | None) -> SignedInOut:
     """Start the API session of somebody who has shown everything asked of him."""
+    since_before = user.last_login_at is not None
     _note_login(user)
+    known_device_service.greet_program(user, device_name, since_before=since_before)
     pair = session_service.start_api(user, device_name)
     return SignedInOut(status="signed_in", user=UserOut.model_validate(user), **pair.model_dump())
 

@@ -3,19 +3,27 @@
 Cookies open pages, bearer tokens open /api/, never both.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, redirect, request, session, url_for
+from flask import Flask, Response, after_this_request, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
 from extensions import csrf, login_manager
-from services import api_key_service, factor_service, identity_service, session_service, token_service
+from services import (
+    api_key_service,
+    factor_service,
+    identity_service,
+    known_device_service,
+    session_service,
+    token_service,
+)
 from services.errors import (
     CsrfFailed,
     Forbidden,
@@ -24,12 +32,15 @@ from services.errors import (
     ReauthenticationRequired,
     SecondFactorRequired,
 )
+from services.origin import origin, set_device
 from services.principal import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
 #: Header fields end at 8 kB; those of issuers that list groups come near.
 LONGEST_BEARER = 8_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What `token_service.new_token` writes: 256 bits, nothing else is believed of a cookie.
+DEVICE_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,7 @@ def allow(rule: Rule) -> Callable[[View], View]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             if request.method not in SAFE_METHODS:
                 check_origin()
+            _recognise_device()
             if not rule.signed_in:
                 return view(*args, **kwargs)
             by = visitor()
@@ -181,6 +193,7 @@ def sign_in(token: str, principal: Principal) -> None:
         session_service.log_out(before)
     session.clear()
     login_user(Visitor(token, principal))
+    after_this_request(_keep_device)
 
 
 def change_cookie(by: Principal) -> None:
@@ -255,17 +268,17 @@ def check_origin() -> None:
     """Refuse unsafe requests that another site made: by Fetch metadata or Origin, and forms by their token."""
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         raise CsrfFailed("The request came from another site.")
-    origin = request.headers.get("Origin")
-    if origin is not None and not is_ours(origin):
+    source = request.headers.get("Origin")
+    if source is not None and not is_ours(source):
         raise CsrfFailed("The request came from another site.")
     if request.mimetype != "application/json":
         csrf.protect()
 
 
-def is_ours(origin: str) -> bool:
+def is_ours(source: str) -> bool:
     """Whether an origin (scheme, host, port) is this site."""
     # The scheme counts: what comes from the same name over plain http may be anybody's on the way.
-    return origin.lower() in {
+    return source.lower() in {
         current_app.config["BASE_URL"].lower(),
         f"{request.scheme}://{request.host}".lower(),
     }
@@ -274,3 +287,24 @@ def is_ours(origin: str) -> bool:
 def _load(token: str) -> Visitor | None:
     principal = session_service.find_browser(token)
     return Visitor(token, principal) if principal else None
+
+
+def _recognise_device() -> None:
+    """The token of this browser's device cookie, or of the one it gets when a session starts."""
+    token = request.cookies.get(current_app.config["DEVICE_COOKIE_NAME"], "")
+    set_device(token if DEVICE_TOKEN.fullmatch(token) else token_service.new_token())
+
+
+def _keep_device(response: Response) -> Response:
+    token = origin().device
+    if token is not None:
+        response.set_cookie(
+            current_app.config["DEVICE_COOKIE_NAME"],
+            token,
+            max_age=known_device_service.LIFE,
+            path="/",
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite="Lax",
+        )
+    return response

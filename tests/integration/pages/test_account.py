@@ -99,7 +99,8 @@ def test_a_new_password_ends_other_sessions_and_renews_this_one(
     assert not is_signed_in(other)
     assert api.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
     assert Api(app, pair["access_token"]).get("/users/me").status_code == 401
-    assert subjects(app, alice.email) == ["Your password was changed"]
+    new_devices = ["New sign-in to your account"] * 2
+    assert subjects(app, alice.email) == [*new_devices, "Your password was changed"]
     assert browser(app).submit("/auth/login", email=alice.email, password=PASSWORD).status_code == 401
 
 

@@ -278,12 +278,15 @@ def test_over_https_the_cookie_belongs_to_this_host_alone(
 ) -> None:
     monkeypatch.setitem(app.config, "SESSION_COOKIE_SECURE", True)
     monkeypatch.setitem(app.config, "SESSION_COOKIE_NAME", "__Host-session")
+    monkeypatch.setitem(app.config, "DEVICE_COOKIE_NAME", "__Host-device")
     body = {"email": alice.email, "password": alice.password}
-    given = client.post("/auth/login", json=body, base_url="https://localhost").headers["Set-Cookie"]
+    given = client.post("/auth/login", json=body, base_url="https://localhost").headers.getlist("Set-Cookie")
     taken = client.post("/auth/logout", json={}, base_url="https://localhost").headers["Set-Cookie"]
-    for cookie in (given, taken):
-        assert cookie.startswith("__Host-session=")
+    assert sorted(cookie.split("=")[0] for cookie in given) == ["__Host-device", "__Host-session"]
+    for cookie in (*given, taken):
+        assert cookie.startswith("__Host-")
         assert "; Secure" in cookie
+        assert "; HttpOnly" in cookie
         assert "; Path=/" in cookie
     assert "Max-Age=0" in taken
 
@@ -304,7 +307,7 @@ def test_signing_out_ends_the_session_and_clears_the_browser(
     assert copied
     answer = client.submit("/auth/logout")
     assert (answer.status_code, answer.location) == (303, "/")
-    assert answer.headers["Clear-Site-Data"] == '"cache", "cookies", "storage"'
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
     assert client.get_cookie("session") is None
     thief = browser(app)
     thief.set_cookie("session", copied.value)

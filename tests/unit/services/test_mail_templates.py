@@ -50,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
     "role_changed": {**ALICE, "old_role": "member", "new_role": "editor"},
     "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
     "new_device": ALICE,
+    "oldest_session_ended": {**ALICE, "device_name": "Firefox on Linux", "most": "20"},
     "factor_added": {**ALICE, "factor": "a code of an authenticator app"},
     "factors_reset": ALICE,
     "factor_removed": {**ALICE, "factor": "a code of an authenticator app"},

@@ -1,0 +1,84 @@
+"""Known devices: where an account was signed in before. An unknown one is told to its owner (ASVS 6.3.5).
+
+A browser shows the token of its device cookie, which nobody can guess; a program only what it calls itself, which
+everybody can: so a program is known for this mail, and never for the throttling.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, func, literal_column, select
+from sqlalchemy.dialects.postgresql import insert
+
+from models import User, db
+from models.base import now
+from models.device import KnownDevice
+from services import audit_service, mail_service, token_service
+from services.device import device_name
+from services.origin import origin
+
+#: A device that was not used for so long is new again; its cookie lives as long.
+LIFE = timedelta(days=180)
+
+
+def greet_browser(user: User, *, since_before: bool) -> None:
+    """Note the browser in use; tell the owner if it is new to an account that was signed in `since_before`."""
+    token = origin().device
+    if token is not None:
+        _greet(user, token_service.digest(token), device_name(origin().user_agent), since_before=since_before)
+
+
+def greet_program(user: User, name: str | None, *, since_before: bool) -> None:
+    """As `greet_browser`, for a program of this name."""
+    calls_itself = f"{origin().user_agent or ''}\n{name or ''}"
+    digest = token_service.keyed_digest("program", calls_itself)
+    _greet(user, digest, name or device_name(origin().user_agent), since_before=since_before)
+
+
+def is_known(email: str) -> bool:
+    """Whether the browser in use was signed in before to the account of this address. One statement, always."""
+    token = origin().device
+    if token is None:
+        return False
+    known = exists().where(
+        KnownDevice.token_hash == token_service.digest(token),
+        KnownDevice.last_used_at > now() - LIFE,
+        KnownDevice.user_id == User.id,
+        func.lower(User.email) == func.lower(email),
+    )
+    return bool(db.session.scalar(select(known)))
+
+
+def forget_all(user_id: int) -> None:
+    """No device of this account is known any more."""
+    db.session.execute(delete(KnownDevice).where(KnownDevice.user_id == user_id))
+
+
+def purge() -> int:
+    """Delete devices that were not used for half a year; returns how many."""
+    return len(
+        db.session.scalars(
+            delete(KnownDevice).where(KnownDevice.last_used_at <= now() - LIFE).returning(KnownDevice.id)
+        ).all()
+    )
+
+
+def _greet(user: User, digest: bytes, name: str, *, since_before: bool) -> None:
+    if not _note(user.id, digest) or not since_before:
+        return
+    audit_service.record("account:device:new", actor_id=user.id, device=name)
+    mail_service.send("new_device", to=user.email, name=user.name)
+
+
+def _note(user_id: int, digest: bytes) -> bool:
+    """Keep the device, or that it was used again; of two sign-ins at once, one finds it new."""
+    moment = now()
+    statement: Any = (
+        insert(KnownDevice)
+        .values(user_id=user_id, token_hash=digest, created_at=moment, last_used_at=moment)
+        .on_conflict_do_update(
+            index_elements=[KnownDevice.user_id, KnownDevice.token_hash], set_={"last_used_at": moment}
+        )
+        .returning(literal_column("xmax = 0"))  # true for a row that was not there
+    )
+    return bool(db.session.execute(statement).scalar_one())
