@@ -32,7 +32,14 @@ from extensions import migrate
 from localdb.testing import Databases, databases
 from models import db
 from models.connections import Watch, writing
-from services import issuer_service, migration_service, password_service, signing_keys, throttle_service
+from services import (
+    issuer_service,
+    media_service,
+    migration_service,
+    password_service,
+    signing_keys,
+    throttle_service,
+)
 from services.base_service import reading, unit_of_work
 from services.settings.oidc import issuer_of
 
@@ -106,6 +113,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     access.init_app(app)
     errors.init_app(app)
     page_templates.init_app(app)
+    media_service.init_app(app)
     password_service.init_app(app)
     signing_keys.init_app(app)
     throttle_service.init_app(app)

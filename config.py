@@ -214,6 +214,14 @@ class Config(Settings):
     """Further hosts that the issuer's endpoints live on, comma separated. Google needs two."""
     OIDC_PRIVATE_NETWORK: bool = False
     """The issuer lives at a private address, such as 10.0.0.7."""
+    MEDIA_DIR: str = ""
+    """Folder of profile pictures, shared by web and worker. Empty: instance/media."""
+    AWS_S3_BUCKET: str = ""
+    """Keep profile pictures in this bucket instead (needs boto3; keys come from where boto3 looks for them)."""
+    AWS_REGION: str = ""
+    """The bucket's region."""
+    AWS_S3_ENDPOINT_URL: str = ""
+    """Another server that speaks S3, such as MinIO."""
 
     RATELIMIT_ENABLED: bool = True
     """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""

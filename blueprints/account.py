@@ -10,6 +10,7 @@ from blueprints.http.button import press
 from blueprints.http.filters import Filters
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination
+from blueprints.http.upload import sent_file, takes_up_to
 from services import (
     audit_service,
     auth_service,
@@ -17,6 +18,7 @@ from services import (
     identity_service,
     link_service,
     passkey_service,
+    picture_service,
     recovery_service,
     session_service,
     user_service,
@@ -42,6 +44,31 @@ def profile() -> Response:
             message="Your name is saved.",
         )
     return form.render("account/profile.html", user=user)
+
+
+@bp.post("/picture")
+@allow(signed_in)
+@takes_up_to(picture_service.MOST_BYTES)
+def picture() -> Response:
+    """Set the picture."""
+    by = signed_in_visitor()
+    return press(
+        lambda: picture_service.replace(sent_file("picture"), by=by),
+        message="Your picture is saved.",
+        back=url_for("account.profile"),
+    )
+
+
+@bp.post("/picture/remove")
+@allow(signed_in)
+def remove_picture() -> Response:
+    """Have no picture."""
+    by = signed_in_visitor()
+    return press(
+        lambda: picture_service.remove(by=by),
+        message="Your picture is removed.",
+        back=url_for("account.profile"),
+    )
 
 
 @bp.route("/email", methods=["GET", "POST"])

@@ -27,6 +27,8 @@ class User(Identified, Timestamped, Model):
     #: Kept right by `factor_service`, so that no request has to look.
     has_second_factor: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]
+    #: The random name of its files (`media_service`).
+    picture: Mapped[str | None]
     #: Asked to be deleted: the worker does it then; until then it can be undone.
     deletes_at: Mapped[datetime | None]
 

@@ -30,6 +30,8 @@ ACTIONS: dict[str, str] = {
     "account:suspend": "Suspended",
     "account:reinstate": "Reinstated",
     "account:delete": "Account deleted",
+    "account:picture:change": "Picture changed",
+    "account:picture:remove": "Picture removed",
     "account:delete_request": "Deletion asked for",
     "account:delete_undo": "Deletion undone",
     "account:export": "Copy of the data asked for",

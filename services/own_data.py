@@ -4,6 +4,7 @@ A copy (`copy_of`) holds what is exported, `erase` leaves what is kept. The data
 with the account (ON DELETE CASCADE) or forget it (SET NULL). Tests hold every table and every column to this page.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, Table, case, delete, func, or_, se
 
 from models import AuditEvent, IdempotencyKey, OutboxMail, User, db
 from models.base import AnyRow
+from services import media_service
 
 FORMAT = "portico-export"
 VERSION = 1
@@ -59,8 +61,10 @@ POLICIES: dict[str, Policy] = {
             "has_second_factor",
             "suspended_at",
             "suspension_reason",
+            "suspended_until",
             "last_login_at",
             "deletes_at",
+            "picture",
             "created_at",
             "updated_at",
         ),
@@ -177,18 +181,26 @@ def copy_of(user: User, *, at: datetime) -> dict[str, Any]:
         for name, policy in POLICIES.items()
         if policy.exported and name != "users"
     }
-    account = db.session.execute(_select("users", POLICIES["users"], user)).one()
+    account = _plain(db.session.execute(_select("users", POLICIES["users"], user)).one())
+    if user.picture is not None:
+        file = media_service.read(media_service.file_of(user.picture, max(media_service.SIZES)))
+        account["picture"] = f"data:image/webp;base64,{base64.b64encode(file).decode()}"
     return {
         "format": FORMAT,
         "version": VERSION,
         "made_at": _json(at),
-        "account": _plain(account),
+        "account": account,
         **{name: rows for name, rows in tables.items() if rows},
     }
 
 
 def erase(user: User) -> None:
-    """Delete an account and what is its own; what other tables keep is in their policy. May be repeated."""
+    """Delete an account and what is its own; what other tables keep is in their policy. May be repeated.
+
+    Files go first: whoever ends half-way finds the account again, and no file is left behind. Raises Unavailable.
+    """
+    if user.picture is not None:
+        media_service.remove(user.picture)
     db.session.execute(delete(OutboxMail).where(_is_mail_to(user)))
     db.session.execute(delete(IdempotencyKey).where(IdempotencyKey.scope == f"user:{user.id}"))
     db.session.delete(user)

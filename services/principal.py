@@ -26,6 +26,8 @@ class Principal:
     has_second_factor: bool
     #: When the account goes for good; None unless its owner asked for that.
     deletes_at: datetime | None = None
+    #: The name of the picture, if there is one.
+    picture: str | None = None
 
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""

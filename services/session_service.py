@@ -41,6 +41,7 @@ def _select_principal() -> AnySelect:
             UserSession.authenticated_at,
             User.has_second_factor,
             User.deletes_at,
+            User.picture,
             UserSession.last_seen_at,
         )
         .join(User, User.id == UserSession.user_id)
@@ -298,6 +299,7 @@ def _of(user: User, session: UserSession) -> Principal:
         authenticated_at=session.authenticated_at,
         has_second_factor=user.has_second_factor,
         deletes_at=user.deletes_at,
+        picture=user.picture,
     )
 
 
@@ -316,6 +318,7 @@ def _principal(row: AnyRow) -> Principal:
         authenticated_at=row.authenticated_at,
         has_second_factor=row.has_second_factor,
         deletes_at=row.deletes_at,
+        picture=row.picture,
     )
 
 

@@ -49,6 +49,7 @@ COLUMNS = (
     User.created_at,
     User.updated_at,
     User.last_login_at,
+    User.picture,
 )
 _GET = select(*COLUMNS).where(User.id == bindparam("user_id"))
 # Accounts that never signed in sort before all others; the index has the same expression.
@@ -77,7 +78,7 @@ def as_csv(query: UserQuery) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([cell(value) for value in row] for row in rows)
+    writer.writerows([cell(getattr(row, column)) for column in CSV_COLUMNS] for row in rows)
     return out.getvalue()
 
 

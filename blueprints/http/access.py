@@ -120,7 +120,7 @@ class PageSessions(SecureCookieSessionInterface):
     """Cookie sessions for pages only: the API and the probes get a null session that is never read or saved."""
 
     def open_session(self, app: Flask, request: Any) -> Any:
-        if request.path.startswith(("/api/v1/", "/health", "/static/")):
+        if request.path.startswith(("/api/v1/", "/health", "/static/", "/media/")):
             return self.make_null_session(app)
         return super().open_session(app, request)
 

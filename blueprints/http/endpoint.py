@@ -36,6 +36,8 @@ class Contract:
     many: bool
     takes: frozenset[str]
     also: tuple[str, ...]
+    #: A file: the name of its field in a form, and the media types it may have as the whole body.
+    uploads: tuple[str, tuple[str, ...]] | None
     read_body: TypeAdapter[Any] | None = field(repr=False)
     write: TypeAdapter[Any] = field(repr=False)
 
@@ -60,6 +62,7 @@ def endpoint(
     message: str = "OK",
     errors: tuple[type[DomainError], ...] = (),
     also: tuple[str, ...] = (),
+    uploads: tuple[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a two-line view into an API endpoint.
 
@@ -81,6 +84,7 @@ def endpoint(
             many=query is not None and issubclass(query, PageQuery),
             takes=frozenset(inspect.signature(view).parameters),
             also=also,
+            uploads=uploads,
             read_body=TypeAdapter(body) if body else None,
             write=TypeAdapter(list[out] if query and issubclass(query, PageQuery) else out),
         )

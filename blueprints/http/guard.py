@@ -25,8 +25,12 @@ def check() -> None:
     _path_and_query(environ)
     if not request.path.startswith("/health"):  # probes come by address, not by name
         _host(environ.get("HTTP_HOST", ""))
+    view = current_app.view_functions.get(request.endpoint or "")
+    largest = getattr(view, "largest_body", None)  # blueprints/http/upload.py
+    if largest is not None:
+        request.max_content_length = largest
     length = request.content_length
-    if length is not None and length > current_app.config["MAX_CONTENT_LENGTH"]:
+    if length is not None and length > (largest or current_app.config["MAX_CONTENT_LENGTH"]):
         raise PayloadTooLarge
 
 

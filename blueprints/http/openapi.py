@@ -24,6 +24,7 @@ from blueprints.http.openapi_parts import (
     example_of,
     header_refs,
 )
+from blueprints.http.upload import MULTIPART
 from services import errors
 from services.errors import DomainError
 from services.schemas.base import Nothing, without_null
@@ -204,7 +205,17 @@ def _operation(operation: Operation, schemas: _Schemas) -> Json:
         schema = schemas.body(operation)
         content = {"schema": schema, **_body_examples(schema, schemas.components)}
         described["requestBody"] = {"required": True, "content": {JSON: content}}
+    if contract.uploads:
+        described["requestBody"] = _upload(*contract.uploads)
     return described
+
+
+def _upload(name: str, media: tuple[str, ...]) -> Json:
+    """A file, as the whole body or in a form."""
+    file: Json = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {name: file}, "required": [name]}
+    content = {kind: {"schema": file} for kind in media}
+    return {"required": True, "content": {**content, MULTIPART: {"schema": form}}}
 
 
 def _body_examples(schema: Json, components: dict[str, Json]) -> Json:

@@ -28,3 +28,12 @@ class ExportOut(Out):
     """Where to fetch it, once it is ready."""
     expires_at: Moment | None
     """When it is gone again."""
+
+
+class PictureOut(Out):
+    """Where a picture is; another one gets other addresses."""
+
+    large: str
+    """256 pixels square, WebP."""
+    small: str
+    """64 pixels square, WebP."""

@@ -10,6 +10,7 @@ from services import export_service
 from tests.browser.conftest import Site
 from tests.browser.test_account_flows import open_mail, sign_in
 from tests.factories import PASSWORD, Person
+from tests.integration.own_data.pictures import picture
 
 
 @pytest.fixture
@@ -59,3 +60,19 @@ def test_leaving_and_coming_back(page: Page, alice: Person) -> None:
     expect(page.get_by_text("Your account stays. Nothing was deleted.")).to_be_visible()
     sign_in(page, alice.email)
     expect(page.get_by_text("going to be deleted")).to_have_count(0)
+
+
+def test_a_picture_of_oneself(page: Page, alice: Person, tmp_path: Path) -> None:
+    file = tmp_path / "me.png"
+    file.write_bytes(picture(colour=(40, 90, 160)))
+    sign_in(page, alice.email)
+    page.goto("/account/profile")
+    page.get_by_label("Picture (optional)").set_input_files(file)
+    page.get_by_role("button", name="Save the picture").click()
+    expect(page.get_by_text("Your picture is saved.")).to_be_visible()
+    shown = page.locator("main img.avatar")
+    expect(shown).to_have_js_property("naturalWidth", 256)
+    expect(page.locator("header img.avatar").first).to_have_js_property("naturalWidth", 64)
+    page.get_by_role("button", name="Remove the picture").click()
+    expect(page.get_by_text("Your picture is removed.")).to_be_visible()
+    expect(page.locator("img.avatar")).to_have_count(0)
