@@ -41,6 +41,8 @@ ARG COMMIT=""
 ENV APP_COMMIT=$COMMIT
 
 WORKDIR /app
+# Profile pictures, for those who keep them in a volume rather than in a bucket; a new volume takes over the owner.
+RUN install -d -o 10001 -g 10001 /media
 USER 10001:10001
 EXPOSE 8000
 

@@ -7,7 +7,7 @@ everybody can: so a program is known for this mail, and never for the throttling
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, func, literal_column, select
+from sqlalchemy import delete, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from models import User, db
@@ -33,25 +33,6 @@ def greet_program(user: User, name: str | None, *, since_before: bool) -> None:
     calls_itself = f"{origin().user_agent or ''}\n{name or ''}"
     digest = token_service.keyed_digest("program", calls_itself)
     _greet(user, digest, name or device_name(origin().user_agent), since_before=since_before)
-
-
-def is_known(email: str) -> bool:
-    """Whether the browser in use was signed in before to the account of this address. One statement, always."""
-    token = origin().device
-    if token is None:
-        return False
-    known = exists().where(
-        KnownDevice.token_hash == token_service.digest(token),
-        KnownDevice.last_used_at > now() - LIFE,
-        KnownDevice.user_id == User.id,
-        func.lower(User.email) == func.lower(email),
-    )
-    return bool(db.session.scalar(select(known)))
-
-
-def forget_all(user_id: int) -> None:
-    """No device of this account is known any more."""
-    db.session.execute(delete(KnownDevice).where(KnownDevice.user_id == user_id))
 
 
 def purge() -> int:

@@ -12,6 +12,8 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
+from services.audit_service import ACTIONS
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -48,3 +50,8 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
             if not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def test_the_audit_vocabulary_is_documented() -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `([a-z_:]+:[a-z_:]+)` \| (.+) \|$", page, flags=re.MULTILINE)) == ACTIONS

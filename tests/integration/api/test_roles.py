@@ -3,6 +3,7 @@
 import threading
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -204,7 +205,7 @@ def test_an_old_sign_in_changes_no_role(app: Flask, api: Api, ada: Person) -> No
 
 def principal(person: Person) -> Principal:
     everything = frozenset(PERMISSIONS)
-    return Principal(person.id, None, person.email, person.name, "admin", everything, "api", now(), False)
+    return Principal(person.id, uuid4(), person.email, person.name, "admin", everything, "api", now(), False)
 
 
 @pytest.mark.real_database
