@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
@@ -18,6 +19,7 @@ from app import create_app
 from blueprints.http import budget
 from localdb.testing import Databases, databases
 from models import db
+from models.base import now
 from tests.clients import Api, PageClient
 from tests.factories import Person, make_person
 
@@ -175,3 +177,11 @@ def counted() -> Iterator[list[str]]:
         yield told
     finally:
         told += _statements
+
+
+@pytest.fixture
+def early_in_a_step() -> Iterator[None]:
+    """The clock shortly after a step of one-time codes began, so that no test meets the next one by chance."""
+    second = int(now().timestamp())
+    with time_machine.travel(second - second % 30 + 2, tick=True):
+        yield

@@ -21,6 +21,8 @@ from tests.factories import Person, make_person
 from tests.integration.api.test_second_factor import challenge, code_of, enrolled, verify
 from tests.state import unchanged
 
+pytestmark = pytest.mark.usefixtures("early_in_a_step")
+
 Bend = Callable[[dict[str, Any]], None]
 
 

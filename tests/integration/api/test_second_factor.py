@@ -14,6 +14,8 @@ from services import outbox_service
 from tests.clients import Api
 from tests.factories import Person, make_person
 
+pytestmark = pytest.mark.usefixtures("early_in_a_step")
+
 
 def code_of(secret: str, *, steps: int = 0) -> str:
     return pyotp.TOTP(secret).at(now() + timedelta(seconds=30 * steps))

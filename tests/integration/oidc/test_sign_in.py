@@ -29,6 +29,8 @@ from tests.integration.pages.desk import is_signed_in, subjects
 from tests.issuer import FakeIssuer
 from tests.state import unchanged
 
+pytestmark = pytest.mark.usefixtures("early_in_a_step")
+
 
 @pytest.fixture
 def client(app: Flask) -> PageClient:
