@@ -1,159 +1,21 @@
-"""Where pictures are kept: a local folder, or a bucket that speaks S3. Names are random, nothing is overwritten.
+"""Pictures by their random names, in the store that is set: a local folder, or a bucket. Nothing is overwritten."""
 
-Every failure of disk or bucket is Unavailable: nothing was changed, and it may be tried again.
-"""
-
-import os
-import re
+import importlib
 import secrets
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from flask import Flask, current_app
 
-from models.base import now
 from services.errors import NotFound, Unavailable
-
-try:
-    import boto3
-    from botocore.config import Config as BucketConfig
-    from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:  # only those who keep pictures in a bucket install it
-    boto3 = None
+from services.media_stores import FILE, SIZES, Store
+from services.media_stores.folder import Folder
 
 log = structlog.get_logger(__name__)
 
-SIZES = (256, 64)
-FILE = re.compile(rf"[0-9a-f]{{32}}-({'|'.join(map(str, SIZES))})\.webp", re.ASCII)
 NEEDS_BOTO3 = "AWS_S3_BUCKET is set, but boto3 is not installed: pip install boto3"
-PREFIX = "media/"
-BUCKET_SECONDS = 5
-
-
-class Store(Protocol):
-    """Files by name."""
-
-    def save(self, name: str, content: bytes) -> None:
-        """Keep a file, whole or not at all. Raises Unavailable."""
-
-    def read(self, name: str) -> bytes:
-        """A file. Raises NotFound or Unavailable."""
-
-    def remove(self, name: str) -> None:
-        """Forget a file; it may be gone already. Raises Unavailable."""
-
-    def older_than(self, age: timedelta) -> Iterator[str]:
-        """The names of files that old. Raises Unavailable."""
-
-
-class Folder:
-    """Files in a folder of this machine, shared by web and worker."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def save(self, name: str, content: bytes) -> None:
-        """Written beside and then moved: nobody ever reads half a file."""
-        draft = self.path / f".{name}.{secrets.token_hex(4)}"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                draft.write_bytes(content)
-                draft.replace(self.path / name)
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise _away("save", error) from error
-
-    def read(self, name: str) -> bytes:
-        """The file's bytes."""
-        try:
-            return (self.path / name).read_bytes()
-        except FileNotFoundError:
-            raise NotFound from None
-        except OSError as error:
-            raise _away("read", error) from error
-
-    def remove(self, name: str) -> None:
-        """Unlink it."""
-        try:
-            (self.path / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise _away("remove", error) from error
-
-    def older_than(self, age: timedelta) -> Iterator[str]:
-        """By the time they were written."""
-        limit = (now() - age).timestamp()
-        try:
-            for entry in os.scandir(self.path):
-                if FILE.fullmatch(entry.name) and entry.stat().st_mtime < limit:
-                    yield entry.name
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _away("list", error) from error
-
-
-class Bucket:
-    """Objects of a bucket. Keys come from where boto3 looks for them (environment, instance role); none are ours."""
-
-    def __init__(self, bucket: str, region: str, endpoint: str) -> None:
-        if boto3 is None:
-            raise RuntimeError(NEEDS_BOTO3)
-        self.bucket = bucket
-        self.client: Any = boto3.session.Session().client(
-            "s3",
-            region_name=region or None,
-            endpoint_url=endpoint or None,
-            config=BucketConfig(
-                connect_timeout=BUCKET_SECONDS,
-                read_timeout=BUCKET_SECONDS,
-                retries={"total_max_attempts": 2},
-                s3={"addressing_style": "path"} if endpoint else {},
-            ),
-        )
-
-    def save(self, name: str, content: bytes) -> None:
-        """Put the object."""
-        self._call("put_object", Key=PREFIX + name, Body=content, ContentType="image/webp")
-
-    def read(self, name: str) -> bytes:
-        """Get the object."""
-        try:
-            return bytes(self._call("get_object", Key=PREFIX + name)["Body"].read())
-        except (BotoCoreError, OSError) as error:  # cut off while reading
-            raise _away("read", error) from error
-
-    def remove(self, name: str) -> None:
-        """Delete the object; S3 does not mind one that is gone."""
-        self._call("delete_object", Key=PREFIX + name)
-
-    def older_than(self, age: timedelta) -> Iterator[str]:
-        """By when they were put."""
-        limit: datetime = (now() - age).astimezone(UTC)
-        more: dict[str, str] = {}
-        while True:
-            listed = self._call("list_objects_v2", Prefix=PREFIX, **more)
-            for row in listed.get("Contents", ()):
-                name = str(row["Key"]).removeprefix(PREFIX)
-                if FILE.fullmatch(name) and row["LastModified"] < limit:
-                    yield name
-            if not listed.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": listed["NextContinuationToken"]}
-
-    def _call(self, verb: str, **given: Any) -> Any:
-        try:
-            return getattr(self.client, verb)(Bucket=self.bucket, **given)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "NoSuchKey":
-                raise NotFound from None
-            raise _away(verb, error) from error
-        except BotoCoreError as error:
-            raise _away(verb, error) from error
 
 
 def init_app(app: Flask) -> None:
@@ -161,7 +23,10 @@ def init_app(app: Flask) -> None:
     settings = app.config
     store: Store
     if settings["AWS_S3_BUCKET"]:
-        store = Bucket(settings["AWS_S3_BUCKET"], settings["AWS_REGION"], settings["AWS_S3_ENDPOINT_URL"])
+        bucket = _bucket_module()
+        store = bucket.Bucket(
+            settings["AWS_S3_BUCKET"], settings["AWS_REGION"], settings["AWS_S3_ENDPOINT_URL"]
+        )
     else:
         store = Folder(Path(app.root_path, settings["MEDIA_DIR"] or "instance/media"))
     app.extensions["media_store"] = store
@@ -215,6 +80,8 @@ def _store() -> Store:
     return store
 
 
-def _away(verb: str, error: Exception) -> Unavailable:
-    log.error("media_store_trouble", verb=verb, error=type(error).__name__, reason=str(error)[:200])
-    return Unavailable("Pictures can't be kept or fetched right now. Nothing was changed.")
+def _bucket_module() -> Any:
+    try:
+        return importlib.import_module("services.media_stores.bucket")
+    except ModuleNotFoundError as error:
+        raise RuntimeError(NEEDS_BOTO3) from error

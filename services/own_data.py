@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, Table, case, delete, func, or_, se
 from models import AuditEvent, IdempotencyKey, OutboxMail, User, db
 from models.base import AnyRow
 from services import media_service
+from services.media_stores import SIZES
 
 FORMAT = "portico-export"
 VERSION = 1
@@ -183,7 +184,7 @@ def copy_of(user: User, *, at: datetime) -> dict[str, Any]:
     }
     account = _plain(db.session.execute(_select("users", POLICIES["users"], user)).one())
     if user.picture is not None:
-        file = media_service.read(media_service.file_of(user.picture, max(media_service.SIZES)))
+        file = media_service.read(media_service.file_of(user.picture, max(SIZES)))
         account["picture"] = f"data:image/webp;base64,{base64.b64encode(file).decode()}"
     return {
         "format": FORMAT,

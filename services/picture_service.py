@@ -11,7 +11,7 @@ from models import User, db
 from services import audit_service, media_service, user_service
 from services.base_service import after_commit, flush
 from services.errors import Invalid, PayloadTooLarge, Unavailable
-from services.media_service import SIZES
+from services.media_stores import SIZES
 from services.principal import Principal
 
 FORMATS = ("PNG", "JPEG", "WEBP")

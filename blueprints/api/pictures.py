@@ -10,7 +10,8 @@ from blueprints.http.upload import sent_file, takes_up_to
 from services import picture_service
 from services.errors import Invalid, PayloadTooLarge, UnsupportedMediaType
 from services.mail_service import link
-from services.media_service import SIZES, file_of
+from services.media_service import file_of
+from services.media_stores import SIZES
 from services.principal import Principal
 from services.schemas.own_data import PictureOut
 

@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.schemas.base import In, InMoment, Moment, Out, SomeLine
-
-Scope = Annotated[str, StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_length=60)]
+from services.schemas.role import PermissionCode
 
 
 class ApiKeyIn(In):
@@ -16,7 +15,9 @@ class ApiKeyIn(In):
 
     name: Annotated[SomeLine, Field(max_length=100)] = Field(title="Name")
     """What it is for; you find it again by this."""
-    scopes: Annotated[list[Scope], Field(max_length=50)] = Field(title="May", examples=[["users:read"]])
+    scopes: Annotated[list[PermissionCode], Field(max_length=50)] = Field(
+        title="May", examples=[["users:read"]]
+    )
     """Permissions of yours that the key has too. With none it only reads your own account."""
     expires_at: InMoment | None = Field(None, title="Expires")
     """Without it the key works until it is revoked."""
@@ -27,7 +28,9 @@ class ApiKeyFormIn(In):
 
     name: Annotated[SomeLine, Field(max_length=100)] = Field(title="Name")
     """What it is for; you find it again by this."""
-    scopes: Annotated[list[Scope], Field(max_length=50)] = Field(default_factory=list, title="The key may")
+    scopes: Annotated[list[PermissionCode], Field(max_length=50)] = Field(
+        default_factory=list, title="The key may"
+    )
     expires_in_days: Literal["30", "90", "365", "never"] = Field(title="Expires")
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from services.permissions import PERMISSIONS
 from services.schemas.base import SOME_LINE_PATTERN, ChangesIn, In, Line, Moment, Out
 
 RoleName = Annotated[
@@ -11,9 +12,13 @@ RoleName = Annotated[
     StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
     Field(json_schema_extra={"examples": ["member"]}),
 ]
-#: A permission code; whether there is such a one, the service says.
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_length=60)]
-Codes = Annotated[list[Code], Field(max_length=100)]
+#: A permission code; the service, which knows who asks, refuses what there is not.
+PermissionCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z_]+:[a-z_]+$", max_length=60),
+    Field(json_schema_extra={"enum": list(PERMISSIONS)}),
+]
+Codes = Annotated[list[PermissionCode], Field(max_length=100)]
 Description = Annotated[
     Line,
     Field(min_length=1, max_length=200),

@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +51,11 @@ class Site:
         return make_person(self.app, name, **columns)
 
 
-@pytest.fixture(scope="session")
-def site(test_databases: Databases) -> Iterator[Site]:
+@contextmanager
+def serve(databases: Databases) -> Iterator[Site]:
     """A live server. Without limits: a minute of tests holds more sign-ins than a day of anybody's."""
     with (
-        test_databases.fresh_database("browser") as database_url,
+        databases.fresh_database("browser") as database_url,
         socket.create_server(("127.0.0.1", 0)) as taken,
     ):
         url = f"http://localhost:{taken.getsockname()[1]}"  # by its name: passkeys want one
@@ -66,6 +67,20 @@ def site(test_databases: Databases) -> Iterator[Site]:
         server.shutdown()
         thread.join(timeout=10)
         dispose(app)
+
+
+@pytest.fixture(scope="session")
+def site(test_databases: Databases) -> Iterator[Site]:
+    """The server that the tests share, each with people of its own."""
+    with serve(test_databases) as started:
+        yield started
+
+
+@pytest.fixture
+def new_site(test_databases: Databases) -> Iterator[Site]:
+    """A server that has nobody yet."""
+    with serve(test_databases) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -96,12 +96,19 @@ def test_pages_behind_a_link(site: Site, new_context: NewContext, alice: Person,
         "reset-password": make_link(site.app, alice, "reset"),
         "confirm-email": make_link(site.app, alice, "email_change", "new@example.com"),
         "invitation": make_link(site.app, alice, "invitation"),
-        "setup": setup_token(site.app),
     }
     for path, token in tokens.items():
         page.goto(f"/auth/{path}?token={token}")
         assert page.url == f"{site.url}/auth/{path}"
         check(page)
+
+
+@each_look
+def test_the_first_page_of_all(new_site: Site, new_context: NewContext, look: str) -> None:
+    page = new_context(**LOOKS[look], base_url=new_site.url).new_page()
+    page.goto(f"/auth/setup?token={setup_token(new_site.app)}")
+    assert page.url == f"{new_site.url}/auth/setup"
+    check(page)
 
 
 @each_look

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.errors import NotFound, Unavailable
-from services.media_service import Bucket
+from services.media_stores.bucket import Bucket
 from tests.clients import Api
 from tests.factories import Person
 from tests.integration.own_data.pictures import opened, picture

@@ -18,7 +18,7 @@ from PIL import Image
 from models import User, db
 from models.base import now
 from services import deletion_service, export_service, media_service, picture_service
-from services.media_service import Folder
+from services.media_stores.folder import Folder
 from tests.clients import Api, PageClient, browser
 from tests.factories import Person, make_person
 from tests.integration.own_data.pictures import opened, picture
