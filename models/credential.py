@@ -23,6 +23,8 @@ class OneTimeToken(Model):
     token_hash: Mapped[bytes]
     code_hash: Mapped[bytes | None]
     code_expires_at: Mapped[datetime | None]
+    #: Links that say "this was not me": since when mails about the account have gone to this address without a break.
+    claimed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
@@ -33,4 +35,8 @@ class OneTimeToken(Model):
         Index("ix_one_time_tokens_expires_at", "expires_at"),
         CheckConstraint(f"purpose IN ({PURPOSES})", name="purpose"),
         CheckConstraint("(purpose = 'setup_admin') = (user_id IS NULL)", name="owner"),
+        CheckConstraint(
+            f"(purpose = '{TokenPurpose.NOT_ME}') = (claimed_at IS NOT NULL)",
+            name="claimed",
+        ),
     )

@@ -20,6 +20,7 @@ class TokenPurpose(StrEnum):
     SETUP_ADMIN = "setup_admin"
     RESTORE_ACCOUNT = "restore_account"
     DOWNLOAD_EXPORT = "download_export"
+    NOT_ME = "not_me"
 
 
 class ExportStatus(StrEnum):

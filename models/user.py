@@ -24,6 +24,8 @@ class User(Identified, Timestamped, Model):
     suspension_reason: Mapped[str | None]
     #: Then the worker, or the next sign-in, ends it.
     suspended_until: Mapped[datetime | None]
+    #: The owner said "this was not me": nobody gets in, and nothing changes, until the password is reset by mail.
+    frozen_at: Mapped[datetime | None]
     #: Kept right by `factor_service`, so that no request has to look.
     has_second_factor: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login_at: Mapped[datetime | None]

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from models import Role, User, db
 from models.api_key import ApiKey
 from models.base import AnyRow, now
-from services import audit_service, mail_service, token_service
+from services import audit_service, mail_service, token_service, user_service
 from services.base_service import fetch, found
 from services.errors import Conflict, Invalid
 from services.principal import Principal
@@ -47,6 +47,7 @@ _BY_HASH = (
         User.name,
         User.role,
         User.has_second_factor,
+        User.frozen_at,
         Role.permissions,
     )
     .join(User, User.id == ApiKey.user_id)
@@ -85,6 +86,7 @@ def find(key: str) -> Principal | None:
         kind=KIND,
         authenticated_at=row.created_at,
         has_second_factor=row.has_second_factor,
+        frozen_at=row.frozen_at,
     )
 
 
@@ -99,8 +101,10 @@ def list_of(user_id: int) -> list[AnyRow]:
 def create(data: ApiKeyIn, *, by: Principal) -> NewApiKeyOut:
     """A new key, told this once; its owner gets a mail.
 
-    Raises Invalid (a scope that is not the caller's, or an end in the past) or Conflict (fifty are enough).
+    Raises Invalid (a scope that is not the caller's, or an end in the past), Conflict (fifty are enough) or
+    AccountFrozen.
     """
+    user_service.load_own(by)
     _check(data, by)
     body = token_service.new_token()
     key = f"{PREFIX}{body}{_checksum(body)}"

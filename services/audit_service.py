@@ -29,6 +29,7 @@ ACTIONS: dict[str, str] = {
     "account:role:change": "Role changed",
     "account:suspend": "Suspended",
     "account:reinstate": "Reinstated",
+    "account:unfreeze": "Opened again with a new password",
     "account:delete": "Account deleted",
     "account:picture:change": "Picture changed",
     "account:picture:remove": "Picture removed",

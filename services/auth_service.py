@@ -150,6 +150,8 @@ def by_password(user_id: int) -> bool:
 def reset_password(data: ResetPasswordIn) -> None:
     """Set a new password by a mailed link: every session ends, nobody is signed in. It confirms the address too.
 
+    An account that is frozen opens again.
+
     Raises LinkExpired, WeakPassword (the link stays good) or RateLimited.
     """
     user = _by_link(data.token, TokenPurpose.RESET_PASSWORD, data.password)
@@ -288,13 +290,16 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     link_service.forget_all(user.id)
     session_service.end_all(user.id)
     api_key_service.revoke_all(user.id)
+    if user.frozen_at is not None:
+        user.frozen_at = None
+        audit_service.record("account:unfreeze", actor_id=user.id)
     return user
 
 
 def _confirmed(by: Principal, password: str, refusal: str) -> User:
     """The acting user, locked, after he has shown his password. Counts tries like a sign-in does."""
     throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     if not password_service.verify(password, user.password_hash):
         audit_service.record(refusal, actor_id=user.id)
         raise ReauthenticationRequired(

@@ -41,9 +41,9 @@ def request(*, by: Principal) -> datetime:
     """Have one's own account deleted after the grace period; returns when. Asked again it tells the same moment.
 
     The other sessions end and every API key dies at once; this session stays, to undo it or to fetch a copy of
-    the data. Raises LastAdmin.
+    the data. Raises LastAdmin or AccountFrozen.
     """
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     if user.deletes_at is not None:
         return user.deletes_at
     role_service.keep_an_admin(user)

@@ -13,7 +13,15 @@ from models import User, db
 from models.base import AnyRow, now
 from models.data_export import DataExport
 from models.enums import ExportStatus, TokenPurpose
-from services import audit_service, crypto, link_service, mail_service, own_data, throttle_service
+from services import (
+    audit_service,
+    crypto,
+    link_service,
+    mail_service,
+    own_data,
+    throttle_service,
+    user_service,
+)
 from services.base_service import found, unit_of_work
 from services.errors import NotFound
 from services.mail_service import CHANNEL
@@ -31,8 +39,11 @@ def life() -> timedelta:
 
 
 def request(*, by: Principal) -> DataExport:
-    """Ask for a copy; it replaces the former one. One that is being made is told instead. Raises RateLimited."""
-    db.session.execute(select(User.id).where(User.id == by.user_id).with_for_update())  # one at a time
+    """Ask for a copy; it replaces the former one. One that is being made is told instead.
+
+    Raises RateLimited or AccountFrozen.
+    """
+    user_service.load_own(by)  # locked: one at a time
     waiting = db.session.scalar(
         select(DataExport).where(DataExport.user_id == by.user_id, DataExport.status == ExportStatus.PENDING)
     )

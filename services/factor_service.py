@@ -116,7 +116,7 @@ def use_recovery_code(user: User, code: str) -> bool:
 
 def enrol_totp(*, by: Principal) -> Enrolment:
     """A new seed for one's own authenticator app; it counts once confirmed. Raises Conflict."""
-    return totp_service.enrol(user_service.load(by.user_id))
+    return totp_service.enrol(user_service.load_own(by))
 
 
 def pending_totp(*, by: Principal) -> Enrolment | None:
@@ -130,7 +130,7 @@ def confirm_totp(code: str, *, by: Principal) -> list[str]:
     Codes from before, of an account that had a passkey, no longer work. Raises Conflict, InvalidCode or RateLimited.
     """
     spend_try(by.user_id)
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     totp_service.confirm(user, code)
     _changed(user, by, added="totp")
     return recovery_service.make(user.id)
@@ -139,7 +139,7 @@ def confirm_totp(code: str, *, by: Principal) -> list[str]:
 def remove_totp(code: str, *, by: Principal) -> None:
     """Switch codes off, with a code. Raises NotFound, InvalidCode, RateLimited, or Forbidden where one is required."""
     spend_try(by.user_id)
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     if not totp_service.is_on(user.id):
         raise NotFound
     if not check_code(user, code):
@@ -151,7 +151,7 @@ def remove_totp(code: str, *, by: Principal) -> None:
 
 def begin_passkey(*, by: Principal) -> PasskeyOptionsOut:
     """What a device is asked to make a passkey. Raises Conflict at ten."""
-    return passkey_service.registration_options(user_service.load(by.user_id))
+    return passkey_service.registration_options(user_service.load_own(by))
 
 
 def add_passkey(data: PasskeyIn, *, by: Principal) -> PasskeyMadeOut:
@@ -159,7 +159,7 @@ def add_passkey(data: PasskeyIn, *, by: Principal) -> PasskeyMadeOut:
 
     Raises PasskeyNotVerified, PasskeyTaken or Conflict at ten.
     """
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     passkey = passkey_service.register(user, data)
     _changed(user, by, added="passkey")
     codes = None if recovery_service.remaining(user.id) else recovery_service.make(user.id)
@@ -176,7 +176,7 @@ def rename_passkey(passkey_id: UUID, name: str, *, by: Principal) -> PasskeyOut:
 
 def remove_passkey(passkey_id: UUID, *, by: Principal) -> None:
     """Forget one's own passkey; other sessions end. Raises NotFound, or Forbidden where a second step is required."""
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     passkey_service.remove(passkey_id, user_id=user.id)
     _refuse_last_if_required(user, by)
     _changed(user, by, removed="passkey")
@@ -184,7 +184,7 @@ def remove_passkey(passkey_id: UUID, *, by: Principal) -> None:
 
 def new_recovery_codes(*, by: Principal) -> list[str]:
     """Ten new recovery codes; the former ones die. Raises NotFound without a second step."""
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     if not methods(user.id):
         raise NotFound
     audit_service.record("account:recovery_code:renew", actor_id=user.id)

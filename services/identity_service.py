@@ -57,8 +57,8 @@ def user_of(shown: Shown) -> User:
         return _newcomer(shown)
     user = user_service.load(identity.user_id)
     suspension_service.end_if_over(user)
-    if not user.is_active:
-        _refuse(user.id, "suspended")
+    if not user.is_active or user.frozen_at is not None:
+        _refuse(user.id, "frozen" if user.is_active else "suspended")
     if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
         _refuse(user.id, "unverified here")
     identity.email, identity.last_used_at = shown.email, now()
@@ -71,7 +71,7 @@ def link(shown: Shown, *, by: Principal) -> None:
     if identity is not None and identity.user_id != by.user_id:
         raise IdentityTaken
     if identity is None:
-        _add(user_service.load(by.user_id), shown)
+        _add(user_service.load_own(by), shown)
 
 
 def unlink(identity_id: int, *, by: Principal) -> None:
@@ -79,7 +79,7 @@ def unlink(identity_id: int, *, by: Principal) -> None:
 
     Raises NotFound, or Conflict when it is the last way into the account.
     """
-    user = user_service.load(by.user_id)
+    user = user_service.load_own(by)
     identity = found(
         db.session.scalar(
             select(ExternalIdentity).where(
@@ -176,7 +176,12 @@ def _bearer(issuer: str, subject: str) -> AnyRow | None:
         )
         .join(Role, Role.name == User.role)
         .join(ExternalIdentity, ExternalIdentity.user_id == User.id)
-        .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject, User.is_active)
+        .where(
+            ExternalIdentity.issuer == issuer,
+            ExternalIdentity.subject == subject,
+            User.is_active,
+            User.frozen_at.is_(None),
+        )
     ).first()
 
 
@@ -196,8 +201,8 @@ def _newcomer(shown: Shown) -> User:
     user = user_service.find_by_email(email, lock=True)
     if user is None:
         return _register(shown, email)
-    if not user.is_active:
-        _refuse(user.id, "suspended")
+    if not user.is_active or user.frozen_at is not None:
+        _refuse(user.id, "frozen" if user.is_active else "suspended")
     if not user.email_verified:
         _take_over(user, shown)
     _add(user, shown)

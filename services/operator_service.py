@@ -62,5 +62,6 @@ def as_if_signed_in(user_id: int) -> tuple[Principal, bool]:
         kind="browser",
         authenticated_at=now(),
         has_second_factor=allowed.has_second_factor,
+        frozen_at=user.frozen_at,
     )
     return principal, user.is_active

@@ -28,6 +28,8 @@ class Principal:
     deletes_at: datetime | None = None
     #: The name of the picture, if there is one.
     picture: str | None = None
+    #: Since when the account is frozen (`not_me_service`); None for all but a few.
+    frozen_at: datetime | None = None
 
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""

@@ -42,6 +42,7 @@ def _select_principal() -> AnySelect:
             User.has_second_factor,
             User.deletes_at,
             User.picture,
+            User.frozen_at,
             UserSession.last_seen_at,
         )
         .join(User, User.id == UserSession.user_id)
@@ -300,6 +301,7 @@ def _of(user: User, session: UserSession) -> Principal:
         has_second_factor=user.has_second_factor,
         deletes_at=user.deletes_at,
         picture=user.picture,
+        frozen_at=user.frozen_at,
     )
 
 
@@ -319,6 +321,7 @@ def _principal(row: AnyRow) -> Principal:
         has_second_factor=row.has_second_factor,
         deletes_at=row.deletes_at,
         picture=row.picture,
+        frozen_at=row.frozen_at,
     )
 
 

@@ -210,7 +210,7 @@ def _by_password(email: str, password: str) -> User:
     matches = password_service.verify(password, user.password_hash if user else None)
     if user is not None and matches:
         suspension_service.end_if_over(user)
-    if user is None or not matches or not user.is_active:
+    if user is None or not matches or not user.is_active or user.frozen_at is not None:
         _note_failure(user)
         raise InvalidCredentials
     throttle_service.refund(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
@@ -235,7 +235,7 @@ def _by_code(
         is_right = factor_service.use_recovery_code(user, data.recovery_code)
     else:
         is_right = factor_service.check_code(user, data.code)
-    if not is_right or not user.is_active:
+    if not is_right or not user.is_active or user.frozen_at is not None:
         challenge.attempts += 1
         _note_failure(user, step="second_factor")
         raise InvalidCredentials("The code is wrong, too old, or was used before.")
@@ -273,7 +273,7 @@ def _by_passkey(data: PasskeyAnswerIn, kind: SessionKind) -> tuple[User, dict[st
         challenge_service.finish(challenge_service.live(UUID(answer.asked["sign_in"])))
     user = user_service.load(answer.passkey.user_id)
     suspension_service.end_if_over(user)
-    if not user.is_active:
+    if not user.is_active or user.frozen_at is not None:
         _note_failure(user, step="passkey")
         raise InvalidCredentials("The passkey was not accepted.")
     if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
@@ -313,11 +313,11 @@ def _note_failure(user: User | None, **details: str) -> None:
 
 
 def _note_login(user: User) -> None:
-    # A sign-in is no change of the account: updated_at stays. Suspended in this very moment: the row does not match.
+    # A sign-in is no change of the account: updated_at stays. Suspended or frozen in this very moment: no row matches.
     moment = now()
     noted = db.session.scalar(
         update(User)
-        .where(User.id == user.id, User.is_active)
+        .where(User.id == user.id, User.is_active, User.frozen_at.is_(None))
         .values(last_login_at=moment, updated_at=User.updated_at)
         .returning(User.last_login_at)
     )

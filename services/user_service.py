@@ -24,6 +24,7 @@ from services import (
 from services.audit_service import cell
 from services.base_service import constraint_means, fetch, flush, found
 from services.errors import (
+    AccountFrozen,
     Conflict,
     EmailTaken,
     Forbidden,
@@ -50,6 +51,7 @@ COLUMNS = (
     User.updated_at,
     User.last_login_at,
     User.picture,
+    User.frozen_at,
 )
 _GET = select(*COLUMNS).where(User.id == bindparam("user_id"))
 # Accounts that never signed in sort before all others; the index has the same expression.
@@ -98,6 +100,18 @@ def find_by_email(email: str, *, lock: bool = False) -> User | None:
 def load(user_id: int) -> User:
     """The account itself, locked, to change it. Raises NotFound."""
     return found(db.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+
+
+def load_own(by: Principal) -> User:
+    """One's own account, locked, to change how it is signed in to or what it holds. Raises NotFound or AccountFrozen.
+
+    The door has looked at the same mark before; this look counts for whoever waited here while the account was frozen.
+    """
+    statement = select(User).where(User.id == by.user_id).with_for_update()
+    user = found(db.session.scalar(statement.execution_options(populate_existing=True)))
+    if user.frozen_at is not None:
+        raise AccountFrozen
+    return user
 
 
 def load_managed(user_id: int, *, by: Principal | None) -> User:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from blueprints.http.access import anyone, enrolling, signed_in
+from blueprints.http.access import anyone, enrolling, leaving, signed_in
 from blueprints.http.endpoint import endpoint
 from services import auth_service, session_service, sign_in_service
 from services.errors import (
@@ -163,7 +163,7 @@ def refresh(body: RefreshIn) -> TokenPairOut:
 
 
 @bp.post("/logout")
-@endpoint(allow=enrolling, message="Signed out.")
+@endpoint(allow=leaving, message="Signed out.")
 def logout(by: Principal) -> None:
     """End this session; its tokens stop working at once."""
     session_service.log_out(by)

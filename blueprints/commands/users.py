@@ -11,7 +11,7 @@ from blueprints.commands.terminal import json_option, moment, read, refusals_tol
 from blueprints.http import matrix
 from services import operator_service, user_service
 from services.base_service import reading, unit_of_work
-from services.schemas.user import UserCreateIn, UserOut, UserQuery
+from services.schemas.user import ListedUserOut, UserCreateIn, UserOut, UserQuery
 from services.suspension_service import NO_REASON
 
 bp = Blueprint("users_commands", __name__, cli_group="users")
@@ -182,23 +182,25 @@ def _password() -> str:
     return password
 
 
-def _some(*, q: str | None, role: str | None, status: str | None, limit: int) -> tuple[list[UserOut], bool]:
+def _some(
+    *, q: str | None, role: str | None, status: str | None, limit: int
+) -> tuple[list[ListedUserOut], bool]:
     """The accounts, and whether there are more than asked for."""
     active = {"active": "true", "suspended": "false"}.get(status or "")
     filters = {"q": q, "filter[role]": role, "filter[is_active]": active, "sort": "id"}
-    users: list[UserOut] = []
+    users: list[ListedUserOut] = []
     cursor: str | None = ""
     with reading():
         while cursor is not None and len(users) < limit:
             query = read(UserQuery, cursor=cursor, per_page=min(100, limit - len(users)), **filters)
             listing = user_service.page(query)
-            users += [UserOut.model_validate(row) for row in listing.rows]
+            users += [ListedUserOut.model_validate(row) for row in listing.rows]
             cursor = (listing.next or {}).get("cursor")
     return users, cursor is not None
 
 
 def _tell(user_id: int, *, as_json: bool) -> None:
-    user = UserOut.model_validate(user_service.get(user_id, by=None))
+    user = ListedUserOut.model_validate(user_service.get(user_id, by=None))
     if as_json:
         write_json(user)
         return
@@ -207,8 +209,10 @@ def _tell(user_id: int, *, as_json: bool) -> None:
     click.echo(f"{'created':<14}{moment(user.created_at)}")
 
 
-def _cells(user: UserOut) -> tuple[object, ...]:
+def _cells(user: ListedUserOut) -> tuple[object, ...]:
     status = "active" if user.is_active else "suspended"
+    if user.frozen_at is not None:
+        status = "frozen" if user.is_active else f"{status}, frozen"
     if not user.email_verified:
         status += ", unconfirmed"
     return user.id, user.email, user.name, user.role, status, moment(user.last_login_at)

@@ -25,6 +25,7 @@ from services import (
     token_service,
 )
 from services.errors import (
+    AccountFrozen,
     CsrfFailed,
     Forbidden,
     InvalidToken,
@@ -54,9 +55,13 @@ class Rule:
     is_fresh: bool = False
     #: Also for somebody who has yet to set up the second step that REQUIRE_MFA asks for.
     before_enrolment: bool = False
+    #: Also for an account that is frozen, which changes nothing and sees nothing sensitive: the way out.
+    while_frozen: bool = False
 
     def check(self, by: Principal) -> None:
-        """Raise Forbidden, SecondFactorRequired or ReauthenticationRequired when the rule asks for more."""
+        """Raise AccountFrozen, SecondFactorRequired, Forbidden or ReauthenticationRequired when it asks for more."""
+        if by.frozen_at is not None and self.is_shut(request.method):
+            raise AccountFrozen
         if not self.before_enrolment and factor_service.must_enrol(by):
             raise SecondFactorRequired
         if self.permission and not by.can(self.permission):
@@ -66,10 +71,15 @@ class Rule:
         if by.kind == api_key_service.KIND and not self.permission and request.method not in SAFE_METHODS:
             raise Forbidden("An API key changes nothing of its owner's account. Sign in for that.")
 
+    def is_shut(self, method: str) -> bool:
+        """Whether a frozen account may not use it: what changes something, and what is sensitive."""
+        return not self.while_frozen and (self.is_fresh or method not in SAFE_METHODS)
+
 
 anyone = Rule("anyone", signed_in=False)
 signed_in = Rule("signed in")
 enrolling = Rule("signed in", before_enrolment=True)
+leaving = replace(enrolling, while_frozen=True)
 
 
 def fresh(rule: Rule) -> Rule:

@@ -86,6 +86,8 @@ def _rule_of(method: str, path: str) -> Rule | None:
 
 def _steps(rule: Rule, by: Principal, *, is_active: bool) -> Iterator[tuple[str, bool, str]]:
     yield "account", is_active, "Active." if is_active else "Suspended: no way in at all."
+    if by.frozen_at is not None:
+        yield "frozen", False, "No way in until the password is reset by the mailed link."
     yield "role", True, f"{by.role}: {', '.join(sorted(by.permissions)) or 'no permissions'}."
     if rule.permission:
         has_it = by.can(rule.permission)

@@ -81,6 +81,7 @@ class Operation:
         rule = self.contract.allow
         found: list[type[DomainError]] = [errors.Forbidden] if rule.permission else []
         found += [errors.ReauthenticationRequired] if rule.is_fresh else []
+        found += [errors.AccountFrozen] if rule.signed_in and rule.is_shut(self.method) else []
         found += [errors.SecondFactorRequired] if rule.signed_in and not rule.before_enrolment else []
         return found
 

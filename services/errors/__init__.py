@@ -7,6 +7,7 @@ appears in the API document and as a page under /problems/.
 from collections.abc import Iterator
 
 from services.errors.accounts import (
+    AccountFrozen,
     EmailNotVerified,
     EmailTaken,
     IdentityTaken,
@@ -51,6 +52,7 @@ from services.errors.kinds import (
 )
 
 __all__ = [
+    "AccountFrozen",
     "BadRequest",
     "Conflict",
     "CsrfFailed",

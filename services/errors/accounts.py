@@ -100,6 +100,18 @@ class ReauthenticationRequired(Forbidden):
     keep_changes = True
 
 
+class AccountFrozen(Forbidden):
+    """403: the owner said "this was not me"; nothing is changed until the password is reset by the mailed link."""
+
+    code = "ACCOUNT_FROZEN"
+    title = "The account is frozen"
+    default_message = (
+        "This account is frozen: its owner told us of something that he did not do. "
+        "It opens again with a new password, set by the link in our mail."
+    )
+    remedy = "Ask for a link that sets a new password, and follow it."
+
+
 class SecondFactorRequired(Forbidden):
     """403: this account has to set up a second step before it does anything else."""
 

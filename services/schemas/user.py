@@ -36,6 +36,12 @@ class UserOut(Out):
     last_login_at: Moment | None
 
 
+class ListedUserOut(UserOut):
+    """An account as the command line shows it."""
+
+    frozen_at: Moment | None
+
+
 class InviteIn(In):
     """Somebody to invite: a mail leads to setting a password."""
 

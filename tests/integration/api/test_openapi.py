@@ -121,7 +121,7 @@ def test_what_a_rule_refuses_is_told(document: Json) -> None:
 
     assert codes("/users/me", "get") == {"SECOND_FACTOR_REQUIRED"}
     assert codes("/users", "get") == {"FORBIDDEN", "SECOND_FACTOR_REQUIRED"}
-    assert codes("/users/me/totp", "post") == {"REAUTHENTICATION_REQUIRED"}
+    assert codes("/users/me/totp", "post") == {"ACCOUNT_FROZEN", "REAUTHENTICATION_REQUIRED"}
 
 
 def test_an_operation_tells_exactly_its_error_codes(app: Flask, document: Json) -> None:

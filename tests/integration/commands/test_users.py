@@ -77,7 +77,7 @@ def test_json_has_the_shape_of_the_api(run: Run) -> None:
     made = told(run("users", "create", "eve@example.com", "--name", "Eve", "--json"))
     assert list(made) == [*UserOut.model_fields, "link"]
     assert made["link"].startswith("http://localhost/auth/invitation?token=")
-    assert list(told(run("users", "show", made["id"], "--json"))) == list(UserOut.model_fields)
+    assert list(told(run("users", "show", made["id"], "--json"))) == [*UserOut.model_fields, "frozen_at"]
 
 
 @pytest.mark.parametrize(
@@ -245,3 +245,13 @@ def test_what_is_so_already_is_told(run: Run, alice: Person) -> None:
     assert "not suspended" in run("users", "activate", alice.email).stderr
     run("users", "deactivate", alice.email)
     assert "suspended already" in run("users", "deactivate", alice.email).stderr
+
+
+def test_a_frozen_account_is_told_as_such(app: Flask, run: Run) -> None:
+    alice = make_person(app, "Alice Lindqvist", frozen_at=db.func.now())
+    assert "frozen" in run("users", "list").output
+    assert "frozen" in run("users", "show", alice.email).output
+    assert told(run("users", "show", alice.email, "--json"))["frozen_at"]
+    explained = run("users", "explain", alice.email, "PATCH", "/api/v1/users/me")
+    assert explained.exit_code == 1
+    assert "No way in until the password is reset" in explained.output
