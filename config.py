@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from services.settings.audit import AuditSettings
 from services.settings.kinds import (
     AlwaysOn,
     BaseUrl,
@@ -38,7 +39,7 @@ from services.settings.kinds import (
     checks_certificate,
     is_near,
 )
-from services.settings.loading import ConfigurationError, Settings, in_file
+from services.settings.loading import ConfigurationError, in_file
 from services.settings.making import make_secrets
 from services.settings.oidc import faults_of
 
@@ -66,7 +67,7 @@ SMTP_OVER_TLS = 465
 WhoNeedsSecondStep = Literal["none", "admins", "all"]
 
 
-class Config(Settings):
+class Config(AuditSettings):
     """Every variable. The environments below change defaults and add checks, nothing else."""
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("SECRET_KEY", "JWT_SECRET_KEY", "FIELD_ENCRYPTION_KEY")
@@ -81,6 +82,7 @@ class Config(Settings):
         "AUTH0_DOMAIN": "Signing in with an issuer (docs/single-sign-on.md)",
         "RATELIMIT_ENABLED": "Limits",
         "MAIL_SERVER": "Mail",
+        "AUDIT_RETENTION_DAYS": "Audit log",
         "LOG_LEVEL": "Logs",
         "FLASK_HOST": "Web server",
     }

@@ -24,7 +24,9 @@ openssl rand -base64 32 | tr '+/' '-_' | keep field_encryption_key
 openssl rand -hex 32 | keep health_token
 openssl rand -hex 32 | keep postgres_password
 openssl rand -hex 32 | keep database_password
+openssl rand -hex 32 | keep database_owner_password
 printf 'postgresql://portico:%s@database:5432/portico\n' "$(cat database_password)" | keep database_url
+printf 'postgresql://portico_owner:%s@database:5432/portico\n' "$(cat database_owner_password)" | keep database_owner_url
 printf '' | keep mail_password
 
 # A certificate nobody trusts, to try things out. Put the real fullchain.pem and privkey.pem in its place.

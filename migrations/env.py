@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 LOCK_ID = 0x506F727469636F  # "Portico"
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "15min"
+INSUFFICIENT_PRIVILEGE = "42501"
 target = current_app.extensions["migrate"].db.metadata
 engine = current_app.extensions["migrate"].db.engine
 
@@ -63,6 +66,13 @@ def run_online() -> None:
             )
             with context.begin_transaction():
                 context.run_migrations()
+        except ProgrammingError as error:
+            if getattr(error.orig, "pgcode", None) != INSUFFICIENT_PRIVILEGE:
+                raise
+            raise CommandError(
+                f"This role may not change the schema ({error.orig.diag.message_primary}). Run it again with the"
+                " DATABASE_URL of the role that owns the tables (docs/deployment.md, Two roles)."
+            ) from error
         finally:
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": LOCK_ID})

@@ -70,6 +70,7 @@ ACTIONS: dict[str, str] = {
     "role:update": "Role changed for its holders",
     "role:delete": "Role deleted",
     "mail:resend": "Mail sent again",
+    "audit:purge": "Old events removed from the audit log",
 }
 CSV_COLUMNS = ("created_at", "action", "actor_id", "target_id", "ip", "user_agent", "request_id", "details")
 CSV_ROWS = 10_000

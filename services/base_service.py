@@ -15,6 +15,8 @@ from services.errors import Conflict, DomainError, NotFound
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+#: What a purge that may find much takes at a time, so that no transaction is long.
+PURGE_BATCH = 5_000
 
 _by_constraint: dict[str, type[DomainError]] = {}
 

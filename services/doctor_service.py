@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from models.base import now
-from services import health_service, operator_service, outbox_service, smtp
+from services import health_service, media_service, operator_service, outbox_service, smtp
+from services.errors import Unavailable
 from services.settings.kinds import is_near
 
 OLDEST_SERVER = 14
@@ -30,6 +31,22 @@ CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 10.0
 LEAST_FREE_BYTES = 1 << 30
 ANSWER_SECONDS = 5.0
 RESERVED_CONNECTIONS = 10  # for migrations, commands, backups and the server itself
+
+#: Rights that the app's role lacks; a superuser and an owner lack none.
+MISSING_RIGHTS = """
+SELECT format('%s (%s)', name, string_agg(kind, ', ' ORDER BY position))
+FROM unnest(CAST(:tables AS text[])) AS name,
+    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS kinds (kind, position)
+WHERE NOT has_table_privilege(name, kind) AND NOT (name = 'audit_events' AND kind IN ('UPDATE', 'DELETE'))
+GROUP BY name
+UNION ALL SELECT 'purge_audit_events' WHERE NOT has_function_privilege(
+    'purge_audit_events(timestamptz, integer)', 'EXECUTE')
+ORDER BY 1
+"""
+CAN_CHANGE_THE_LOG = """
+SELECT pg_has_role(relowner, 'MEMBER') OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+FROM pg_class WHERE oid = CAST('audit_events' AS regclass)
+"""
 
 Status = Literal["pass", "warn", "fail"]
 
@@ -45,7 +62,10 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything that can be looked at from here. Changes nothing; waits some seconds for who does not answer."""
+    """Everything that can be looked at from here; waits some seconds for who does not answer.
+
+    Leaves everything as it was: the file that it writes where pictures are kept is removed at once.
+    """
     findings: list[Finding] = []
     for check in CHECKS:
         try:
@@ -177,7 +197,7 @@ def _safety() -> Iterator[Finding]:
             "database user",
             "fail",
             "is a superuser: a fault of ours would be one of the whole server",
-            "Make a role of its own that owns this database alone (deploy/postgres/create-database.sh).",
+            "Make roles of its own for this database (deploy/postgres/roles.sql).",
         )
     url = make_url(current_app.config["SQLALCHEMY_DATABASE_URI"])
     host = str(url.query.get("host") or url.host or "")
@@ -186,6 +206,41 @@ def _safety() -> Iterator[Finding]:
         yield Finding(
             "database encryption", "fail", "the connection to a distant database is in the clear", remedy
         )
+
+
+def _database_roles() -> Iterator[Finding]:
+    if health_service.migrations()["status"] == "fail":
+        return
+    remedy = "Run deploy/postgres/roles.sql (docs/deployment.md, Two roles)."
+    missing = db.session.execute(text(MISSING_RIGHTS), {"tables": sorted(db.metadata.tables)}).scalars().all()
+    if missing:
+        yield Finding("rights", "fail", f"the app's role lacks {', '.join(missing)}", remedy)
+    else:
+        yield Finding("rights", "pass", "the app's role has what it needs")
+    if not db.session.execute(text(CAN_CHANGE_THE_LOG)).scalar_one():
+        yield Finding("audit log", "pass", "the app's role can only add to it")
+    elif _is_real():
+        yield Finding(
+            "audit log", "warn", "the app's role could change it, or switch off what guards it", remedy
+        )
+    else:
+        yield Finding("audit log", "pass", "guarded by a trigger; one role owns everything here")
+
+
+def _pictures() -> Iterator[Finding]:
+    try:
+        media_service.try_out()
+    except Unavailable:
+        remedy = (
+            "Check AWS_S3_BUCKET, AWS_REGION and the keys' rights: s3:PutObject, GetObject, DeleteObject, ListBucket."
+            if current_app.config["AWS_S3_BUCKET"]
+            else "Let the app's user own MEDIA_DIR; web and worker need the same one."
+        )
+        yield Finding(
+            "pictures", "fail", f"none can be kept in {media_service.place()}; the log says why", remedy
+        )
+    else:
+        yield Finding("pictures", "pass", f"kept in {media_service.place()}")
 
 
 def _administrator() -> Iterator[Finding]:
@@ -285,10 +340,12 @@ def _is_real() -> bool:
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _settings,
     _database,
+    _database_roles,
     _administrator,
     _mail,
     _worker,
     _redis,
     _disk,
+    _pictures,
     _site,
 )

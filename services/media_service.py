@@ -70,6 +70,27 @@ def discard(name: str) -> None:
         log.warning("picture_left_behind", picture=name)
 
 
+def try_out() -> None:
+    """Keep a file, find it, read it and forget it, as pictures are. Raises Unavailable.
+
+    It has a picture's name: left behind by somebody who is cut off, it goes with the files that are nobody's.
+    """
+    file, content = file_of(secrets.token_hex(16), SIZES[0]), b"try"
+    _store().save(file, content)
+    try:
+        if _store().read(file) != content or file not in set(_store().older_than(-timedelta(days=1))):
+            raise Unavailable("Pictures can't be kept or fetched right now.")
+    except NotFound:
+        raise Unavailable("Pictures can't be kept or fetched right now.") from None
+    finally:
+        _store().remove(file)
+
+
+def place() -> str:
+    """Where pictures are kept, for operators."""
+    return _store().place
+
+
 def names_older_than(age: timedelta) -> set[str]:
     """The pictures that old, whoever's they are, or nobody's. Raises Unavailable."""
     return {file.partition("-")[0] for file in _store().older_than(age)}

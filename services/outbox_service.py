@@ -22,7 +22,7 @@ from models import OutboxMail, db
 from models.base import AnyRow
 from models.enums import MailStatus
 from services import audit_service, crypto, smtp
-from services.base_service import found, unit_of_work
+from services.base_service import PURGE_BATCH, found, unit_of_work
 from services.errors import Conflict
 from services.mail_service import CHANNEL
 from services.paging import Listing, page_of
@@ -43,7 +43,6 @@ MOST_ATTEMPTS = 48
 #: A mail that our own code stumbles over does so again; patience is for servers.
 MOST_ATTEMPTS_OF_A_FAULT = 5
 KEEP = timedelta(days=30)
-PURGE_BATCH = 5_000
 MAILBOX_LENGTH = 200
 LOST_DATABASE_PAUSES = (0.2, 0.5, 1, 2, 4, 8, 8)
 

@@ -21,6 +21,10 @@ FILE = re.compile(rf"[0-9a-f]{{32}}-({'|'.join(map(str, SIZES))})\.webp", re.ASC
 class Store(Protocol):
     """Files by name."""
 
+    @property
+    def place(self) -> str:
+        """Where that is, for operators."""
+
     def save(self, name: str, content: bytes) -> None:
         """Keep a file, whole or not at all. Raises Unavailable."""
 

@@ -33,6 +33,11 @@ class Bucket:
             ),
         )
 
+    @property
+    def place(self) -> str:
+        """Its name."""
+        return f"the bucket {self.bucket}"
+
     def save(self, name: str, content: bytes) -> None:
         """Put the object."""
         self._call("put_object", Key=PREFIX + name, Body=content, ContentType="image/webp")

@@ -17,6 +17,11 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def place(self) -> str:
+        """Its path."""
+        return f"the folder {self.path}"
+
     def save(self, name: str, content: bytes) -> None:
         """Written beside and then moved: nobody ever reads half a file."""
         draft = self.path / f".{name}.{secrets.token_hex(4)}"

@@ -1,6 +1,6 @@
 """Settings told to people: what is set and by whom, .env.example, and the page in docs/."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +85,14 @@ def page(environments: Environments) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_topic(settings: type[Settings]) -> Iterator[tuple[str, str]]:
-    topic = ""
+def _by_topic(settings: type[Settings]) -> list[tuple[str, str]]:
+    """Topic and name, in the order of TOPICS: groups of variables in classes of their own come first otherwise."""
+    topic, found = "", []
     for name in settings.model_fields:
         topic = settings.TOPICS.get(name, topic)
-        yield topic, name
+        found.append((topic, name))
+    order = list(settings.TOPICS.values())
+    return sorted(found, key=lambda pair: order.index(pair[0]))
 
 
 def _told(settings: type[Settings], name: str, values: Settings) -> str:

@@ -247,6 +247,21 @@ def test_secrets_come_from_files_that_one_command_makes(compose: dict[str, Any],
             assert not is_secret or str(value).startswith("/run/secrets/"), f"{name}: {variable}"
 
 
+def test_only_migrations_know_the_role_that_owns_the_tables(compose: dict[str, Any]) -> None:
+    holders = {
+        name for name, service in compose["services"].items() if "owner" in str(service.get("secrets"))
+    }
+    assert holders == {"migrate", "database"}
+    services = compose["services"]
+    assert services["migrate"]["environment"]["DATABASE_URL_FILE"] == "/run/secrets/database_owner_url"
+    assert services["migrate"]["environment"] | {"DATABASE_URL_FILE": ""} == services["web"][
+        "environment"
+    ] | {"DATABASE_URL_FILE": ""}
+    assert (
+        "./deploy/postgres/roles.sql:/usr/local/share/portico/roles.sql:ro" in services["database"]["volumes"]
+    )
+
+
 def test_made_secrets_differ_and_stay(tmp_path: Path) -> None:
     command = ["sh", str(ROOT / "deploy/make-secrets.sh"), "portico.test", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from services import media_service
 from services.errors import NotFound, Unavailable
 from services.media_stores.bucket import Bucket
 from tests.clients import Api
@@ -98,3 +99,11 @@ def test_bucket_that_does_not_exist_is_our_trouble(endpoint: str, bucket: Bucket
     del bucket
     with pytest.raises(Unavailable):
         Bucket("no-such-bucket", "eu-central-1", endpoint).save(FILE, b"x")
+
+
+def test_the_doctors_try_leaves_nothing(in_bucket: Flask, bucket: Bucket) -> None:
+    before = keys(bucket)
+    with in_bucket.app_context():
+        media_service.try_out()
+        assert media_service.place() == f"the bucket {BUCKET}"
+    assert keys(bucket) == before
