@@ -15,8 +15,8 @@ from tests.authenticator import Authenticator
 from tests.clients import Api, PageClient, browser
 from tests.conftest import counted
 from tests.factories import Person, make_person
+from tests.integration.api.passkeys import owned, sign_in
 from tests.integration.api.test_access import Route, routes
-from tests.integration.api.test_passkeys import owned, sign_in
 from tests.integration.api.test_second_factor import challenge, code_of, enrolled, verify
 from tests.integration.oidc.desk import actions, column, run
 from tests.integration.pages.desk import NEW_PASSWORD, is_signed_in, link_to, make_link, token_of
