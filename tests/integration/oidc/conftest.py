@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from services import issuer_service
+from tests.clients import PageClient, browser
 from tests.issuer import AUDIENCE, CLIENT_ID, CLIENT_SECRET, FakeIssuer, running
 
 
@@ -42,3 +43,9 @@ def other(issuer: FakeIssuer, realms: tuple[FakeIssuer, FakeIssuer]) -> FakeIssu
     """An issuer on the same host that is not configured."""
     del issuer
     return realms[1]
+
+
+@pytest.fixture
+def client(app: Flask) -> PageClient:
+    """A browser that nobody has signed in with."""
+    return browser(app)

@@ -21,11 +21,6 @@ from tests.issuer import CLIENT_ID, CLIENT_SECRET, Claims, FakeIssuer, signer
 from tests.state import unchanged
 
 
-@pytest.fixture
-def client(app: Flask) -> PageClient:
-    return browser(app)
-
-
 def refused(app: Flask, client: PageClient, issuer: FakeIssuer) -> int:
     """The status of a return that changes nothing and signs nobody in."""
     back = issuer.authorize(way_out(client))

@@ -19,11 +19,6 @@ from tests.integration.pages.desk import is_signed_in, subjects
 from tests.issuer import AUDIENCE, CLIENT_ID, FakeIssuer, signer
 
 
-@pytest.fixture
-def client(app: Flask) -> PageClient:
-    return browser(app)
-
-
 def grow_old(app: Flask) -> None:
     run(app, "UPDATE sessions SET authenticated_at = :then", then=now() - timedelta(minutes=11))
 
