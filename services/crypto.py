@@ -23,6 +23,29 @@ def decrypt(encrypted: bytes) -> bytes:
         raise Undecipherable from error
 
 
-@lru_cache(maxsize=4)
+def has_former_keys() -> bool:
+    """Whether FIELD_ENCRYPTION_KEY names more than the newest."""
+    return len(_keys()) > 1
+
+
+def is_newest(encrypted: bytes) -> bool:
+    """Whether the newest key reads it, so that it needs no former one."""
+    try:
+        _cipher(_keys()[0]).decrypt(encrypted)
+    except InvalidToken:
+        return False
+    return True
+
+
+def renewed(encrypted: bytes) -> bytes:
+    """The same under the newest key. Raises Undecipherable."""
+    return encrypt(decrypt(encrypted))
+
+
+def _keys() -> list[str]:
+    return [key.strip() for key in current_app.config["FIELD_ENCRYPTION_KEY"].split(",") if key.strip()]
+
+
+@lru_cache(maxsize=8)
 def _cipher(keys: str) -> MultiFernet:
     return MultiFernet([Fernet(key.strip()) for key in keys.split(",") if key.strip()])

@@ -14,13 +14,16 @@ from typing import Literal
 from flask import current_app
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import db
+from models import OutboxMail, db
 from models.base import now
-from services import health_service, media_service, operator_service, outbox_service, smtp
+from models.data_export import DataExport
+from models.enums import MailStatus
+from models.second_factor import TotpCredential
+from services import crypto, health_service, media_service, operator_service, outbox_service, smtp
 from services.errors import Unavailable
 from services.settings.kinds import is_near
 
@@ -243,6 +246,26 @@ def _pictures() -> Iterator[Finding]:
         yield Finding("pictures", "pass", f"kept in {media_service.place()}")
 
 
+def _former_keys() -> Iterator[Finding]:
+    if not crypto.has_former_keys() or health_service.migrations()["status"] == "fail":
+        return
+    kept = {
+        "second steps": select(TotpCredential.seed_encrypted),
+        "mails": select(OutboxMail.payload_encrypted).where(OutboxMail.status == MailStatus.QUEUED),
+        "copies of data": select(DataExport.content_encrypted).where(
+            DataExport.content_encrypted.is_not(None)
+        ),
+    }
+    found = {name: db.session.scalars(statement).all() for name, statement in kept.items()}
+    old = {name: sum(not crypto.is_newest(row) for row in rows) for name, rows in found.items()}
+    told = ", ".join(f"{count} {name}" for name, count in old.items() if count)
+    if told:
+        remedy = "Keep the former FIELD_ENCRYPTION_KEY. flask purge renews second steps; the others end by themselves."
+        yield Finding("former keys", "warn", f"{told} still need one", remedy)
+    else:
+        yield Finding("former keys", "pass", "nothing needs a former FIELD_ENCRYPTION_KEY any more")
+
+
 def _administrator() -> Iterator[Finding]:
     if health_service.migrations()["status"] != "fail" and not operator_service.has_admin():
         remedy = "flask users create EMAIL --name NAME --role admin"
@@ -341,6 +364,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _settings,
     _database,
     _database_roles,
+    _former_keys,
     _administrator,
     _mail,
     _worker,

@@ -9,6 +9,7 @@ from models.base import now
 from models.second_factor import RecoveryCode
 from services import token_service
 
+PURPOSE = "recovery-code"
 CODES = 10
 FEW = 3
 # Crockford's alphabet without look-alikes; 16 characters are 80 bits.
@@ -42,7 +43,7 @@ def use(user_id: int, code: str) -> bool:
         update(RecoveryCode)
         .where(
             RecoveryCode.user_id == user_id,
-            RecoveryCode.code_hash == _digest(user_id, code),
+            RecoveryCode.code_hash.in_(token_service.keyed_digests(PURPOSE, _spelled(user_id, code))),
             RecoveryCode.used_at.is_(None),
         )
         .values(used_at=now())
@@ -61,5 +62,9 @@ def _group(length: int) -> str:
 
 
 def _digest(user_id: int, code: str) -> bytes:
+    return token_service.keyed_digest(PURPOSE, _spelled(user_id, code))
+
+
+def _spelled(user_id: int, code: str) -> str:
     plain = "".join(char for char in code.lower() if char in ALPHABET)
-    return token_service.keyed_digest("recovery-code", f"{user_id}\n{plain}")
+    return f"{user_id}\n{plain}"

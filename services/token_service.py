@@ -94,9 +94,15 @@ def keyed_digest(purpose: str, text: str) -> bytes:
     return _keyed(purpose, text)
 
 
-def _keyed(purpose: str, text: str) -> bytes:
-    key = current_app.config["SECRET_KEY"].encode()
-    return hmac.digest(key, f"{purpose}\n{text}".encode(), "sha256")
+def keyed_digests(purpose: str, text: str) -> list[bytes]:
+    """`keyed_digest`, and what it was under each of SECRET_KEY_FALLBACKS: for what outlives a change of the key."""
+    former = current_app.config["SECRET_KEY_FALLBACKS"]
+    return [keyed_digest(purpose, text), *(_keyed(purpose, text, key) for key in former)]
+
+
+def _keyed(purpose: str, text: str, key: str | None = None) -> bytes:
+    secret = key or current_app.config["SECRET_KEY"]
+    return hmac.digest(secret.encode(), f"{purpose}\n{text}".encode(), "sha256")
 
 
 def _audience() -> str:

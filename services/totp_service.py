@@ -10,14 +10,18 @@ from itertools import groupby
 
 import pyotp
 import segno
+import structlog
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from models import User, db
 from models.base import now
 from models.second_factor import TotpCredential
 from services import crypto
+from services.base_service import PURGE_BATCH
 from services.errors import Conflict, InvalidCode
+
+log = structlog.get_logger(__name__)
 
 STEP_SECONDS = 30
 SEED_CHARACTERS = 32  # base32: 160 bits
@@ -97,6 +101,26 @@ def switch_off(user_id: int) -> bool:
     was_on = credential.confirmed_at is not None
     db.session.delete(credential)
     return was_on
+
+
+def renew() -> int:
+    """Bring seeds under the newest FIELD_ENCRYPTION_KEY, so that the former can go; how many. At most 5,000 at a time."""
+    if not crypto.has_former_keys():
+        return 0
+    rows = db.session.execute(select(TotpCredential.user_id, TotpCredential.seed_encrypted)).all()
+    old = [row for row in rows if not crypto.is_newest(row.seed_encrypted)][:PURGE_BATCH]
+    return sum(_renew(row.user_id, row.seed_encrypted) for row in old)
+
+
+def _renew(user_id: int, encrypted: bytes) -> int:
+    try:
+        seed = crypto.renewed(encrypted)
+    except crypto.Undecipherable:
+        log.error("seed_under_a_lost_key", user_id=user_id)
+        return 0
+    unchanged = (TotpCredential.user_id == user_id) & (TotpCredential.seed_encrypted == encrypted)
+    statement = update(TotpCredential).where(unchanged).values(seed_encrypted=seed)
+    return len(db.session.scalars(statement.returning(TotpCredential.user_id)).all())
 
 
 def _locked(user_id: int) -> TotpCredential | None:

@@ -33,6 +33,7 @@ from services import (
     rate_limit_storage,
     session_service,
     suspension_service,
+    totp_service,
 )
 from services.base_service import PURGE_BATCH, unit_of_work
 from services.mail_service import CHANNEL
@@ -200,5 +201,6 @@ PURGES: dict[str, Callable[[], int]] = {
     "rate_limits": lambda: rate_limit_storage.purge(db.engines["reading"]),
     "sessions": session_service.purge,
     "suspensions": suspension_service.end_due,
+    "seeds_renewed": totp_service.renew,
     "audit_events": audit_retention_service.purge,
 }
