@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import CursorResult
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from models import db
 from models.base import AnySelect
@@ -77,6 +77,16 @@ def reading() -> Iterator[None]:
         yield
     finally:
         db.session.info.pop("reading", None)
+
+
+@contextmanager
+def probe() -> Iterator[None]:
+    """A look at the database by somebody who can live with its failure: raised as it is, and the session goes on."""
+    try:
+        yield
+    except SQLAlchemyError:
+        _roll_back()
+        raise
 
 
 @contextmanager

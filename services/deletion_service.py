@@ -19,7 +19,7 @@ from services import (
     throttle_service,
     user_service,
 )
-from services.base_service import unit_of_work
+from services.base_service import reading, unit_of_work
 from services.errors import Conflict, LastAdmin
 from services.principal import Principal
 
@@ -81,8 +81,9 @@ def erase_due() -> int:
 
     Killed half-way, the next run finds what is left. One that can't be deleted does not keep the others.
     """
-    due = db.session.scalars(select(User.id).where(User.deletes_at <= now()).order_by(User.deletes_at)).all()
-    db.session.rollback()
+    statement = select(User.id).where(User.deletes_at <= now()).order_by(User.deletes_at)
+    with reading():
+        due = db.session.scalars(statement).all()
     return sum(_erase_one(user_id) for user_id in due)
 
 

@@ -24,6 +24,7 @@ from models.data_export import DataExport
 from models.enums import MailStatus
 from models.second_factor import TotpCredential
 from services import crypto, health_service, media_service, operator_service, outbox_service, smtp
+from services.base_service import probe
 from services.errors import Unavailable
 from services.settings.kinds import is_near
 
@@ -72,9 +73,9 @@ def examine() -> list[Finding]:
     findings: list[Finding] = []
     for check in CHECKS:
         try:
-            findings += check()
+            with probe():
+                findings += check()
         except (SQLAlchemyError, OSError) as error:
-            db.session.rollback()
             name = check.__name__.strip("_").replace("_", " ")
             findings.append(Finding(name, "fail", f"could not be looked at ({type(error).__name__})"))
     return findings

@@ -22,7 +22,7 @@ from services import (
     throttle_service,
     user_service,
 )
-from services.base_service import found, unit_of_work
+from services.base_service import found, reading, unit_of_work
 from services.errors import NotFound
 from services.mail_service import CHANNEL
 from services.principal import Principal
@@ -85,15 +85,16 @@ def download_by_link(token: str) -> bytes:
 
 def make_due(*, stopping: Callable[[], bool] = lambda: False) -> int:
     """Make the copies that wait; returns how many. For the worker: commits one by one, and may be killed anywhere."""
-    waiting = db.session.scalars(
+    statement = (
         select(DataExport.id)
         .where(
             DataExport.status == ExportStatus.PENDING,
             DataExport.created_at + DataExport.attempts * RETRY_AFTER <= now(),
         )
         .order_by(DataExport.created_at)
-    ).all()
-    db.session.rollback()
+    )
+    with reading():
+        waiting = db.session.scalars(statement).all()
     return sum(_make_one(export_id) for export_id in waiting if not stopping())
 
 

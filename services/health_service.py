@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models import db
 from models.base import now
 from services import outbox_service, throttle_service
+from services.base_service import probe
 
 SLOW_MS = 250
 OUTBOX_LAG_SECONDS = 300
@@ -44,9 +45,9 @@ def database() -> dict[str, Any]:
     """Whether the database answers, how fast (milliseconds), and its version. Never raises for a database away."""
     began = time.perf_counter()
     try:
-        version = db.session.execute(text("SHOW server_version")).scalar_one()
+        with probe():
+            version = db.session.execute(text("SHOW server_version")).scalar_one()
     except SQLAlchemyError as error:
-        db.session.rollback()
         return {
             "name": "database",
             "status": "fail",
@@ -67,9 +68,9 @@ def migrations() -> dict[str, Any]:
     began = time.perf_counter()
     expected = newest_revision()
     try:
-        current = db.session.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        with probe():
+            current = db.session.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except SQLAlchemyError as error:
-        db.session.rollback()
         return {
             "name": "migrations",
             "status": "fail",
@@ -130,9 +131,9 @@ def overall(checks: list[dict[str, Any]]) -> str:
 def _checked(name: str, check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     began = time.perf_counter()
     try:
-        result = check()
+        with probe():
+            result = check()
     except (SQLAlchemyError, OSError) as error:
-        db.session.rollback()
         result = {"status": "fail", "detail": type(error).__name__}
     return {"name": name, **result, "latency_ms": _since(began)}
 

@@ -142,13 +142,14 @@ def test_migrations_import_nothing_of_ours() -> None:
     assert not found
 
 
-def test_only_the_unit_of_work_commits() -> None:
+def test_only_the_unit_of_work_commits_and_rolls_back() -> None:
     found = [
         where(path, node.lineno)
         for path in sources(*ROOMS)
         if path.name != "base_service.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr == "commit" and "session" in ast.unparse(node.value)
+        if isinstance(node, ast.Attribute) and node.attr in {"commit", "rollback"}
+        if "session" in ast.unparse(node.value)
     ]
     assert not found
 

@@ -67,6 +67,7 @@ class Stopped(BaseException):
 def _run(listener: socket.socket, *, with_worker: bool) -> None:
     port = listener.getsockname()[1]
     settings = current_app.extensions["settings"].model_copy(update={"PORT": port})
+    as_of = _newest_change()
     with closing(Children(Path(current_app.root_path), {"PORT": str(port)})) as children:
         try:
             _start_web(children, listener)
@@ -74,7 +75,7 @@ def _run(listener: socket.socket, *, with_worker: bool) -> None:
             _start_worker(children, wanted=with_worker)
             title = f"{current_app.config['APP_NAME']} runs"
             click.echo(box(title, _rows(settings.url), "Ctrl-C stops everything."))
-            _watch(children, listener, with_worker=with_worker)
+            _watch(children, listener, with_worker=with_worker, as_of=as_of)
         except Stopped:
             click.echo("\nStopping ...", err=True)
 
@@ -89,16 +90,15 @@ def _start_worker(children: Children, *, wanted: bool) -> None:
         children.start("worker", "worker")
 
 
-def _watch(children: Children, listener: socket.socket, *, with_worker: bool) -> None:
+def _watch(children: Children, listener: socket.socket, *, with_worker: bool, as_of: float) -> None:
     """Until one ends, or for ever: with FLASK_DEBUG changed code replaces them, and may end them meanwhile."""
     reloads = current_app.config["FLASK_DEBUG"]
-    changed_at = _newest_change() if reloads else 0.0
     while True:
         time.sleep(PAUSE_SECONDS * (5 if reloads else 1))
         if not reloads:
             _complain(children)
-        elif (newest := _newest_change()) != changed_at:
-            changed_at = newest
+        elif (newest := _newest_change()) != as_of:
+            as_of = newest
             click.echo("The code has changed: starting again.", err=True)
             children.stop()
             _start_web(children, listener)
@@ -186,7 +186,14 @@ def _newest_change() -> float:
         for name in WATCHED
         for path in ((root / name).rglob("*") if (root / name).is_dir() else [root / name])
     ]
-    return max(path.stat().st_mtime for path in files if path.suffix in {".py", ".html", ".txt"})
+    return max(_changed_at(path) for path in files if path.suffix in {".py", ".html", ".txt"})
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # an editor's draft, gone while we looked
+        return 0.0
 
 
 @contextmanager
