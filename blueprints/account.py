@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Blueprint, Response, render_template, url_for
 
 from blueprints.http import access
-from blueprints.http.access import allow, enrolling, signed_in, signed_in_visitor
+from blueprints.http.access import allow, enrolling, even_impersonated, signed_in, signed_in_visitor
 from blueprints.http.button import press
 from blueprints.http.filters import Filters
 from blueprints.http.form import Form, told
@@ -31,7 +31,7 @@ bp = Blueprint("account", __name__, url_prefix="/account")
 
 
 @bp.route("/profile", methods=["GET", "POST"])
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def profile() -> Response:
     """Who you are here; the name can be changed."""
     by = signed_in_visitor()
@@ -47,7 +47,7 @@ def profile() -> Response:
 
 
 @bp.post("/picture")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 @takes_up_to(picture_service.MOST_BYTES)
 def picture() -> Response:
     """Set the picture."""
@@ -60,7 +60,7 @@ def picture() -> Response:
 
 
 @bp.post("/picture/remove")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def remove_picture() -> Response:
     """Have no picture."""
     by = signed_in_visitor()
@@ -147,7 +147,7 @@ def end_other_devices() -> Response:
 
 
 @bp.get("/history")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def history() -> str:
     """What happened to your account, newest first."""
     by = signed_in_visitor()
@@ -157,6 +157,6 @@ def history() -> str:
     return render_template(
         "account/history.html",
         events=listing.rows,
-        actions=audit_service.ACTIONS,
+        actions=audit_service.OWN_ACTIONS,
         pagination=Pagination(listing),
     )

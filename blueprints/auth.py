@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping
 from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
 
 from blueprints.http import access, links
-from blueprints.http.access import allow, anyone, enrolling, signed_in, signed_in_visitor, visitor
+from blueprints.http.access import (
+    allow,
+    anyone,
+    enrolling,
+    even_impersonated,
+    signed_in,
+    signed_in_visitor,
+    visitor,
+)
 from blueprints.http.button import Pressed
 from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done, told
@@ -193,7 +201,7 @@ def reauthenticate() -> Response:
 
 
 @bp.route("/logout", methods=FORM)
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def logout() -> Response | str:
     """Ask, then end this session; the browser is told to forget what it kept."""
     if request.method != "POST":
@@ -207,7 +215,7 @@ def logout() -> Response | str:
 
 
 @bp.get("/profile")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def profile() -> Response:
     """The account that is signed in: as JSON for programs, on its page for people."""
     return done(url_for("account.profile"), data=_me, message="OK")

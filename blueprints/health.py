@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from pydantic import TypeAdapter
 
-from blueprints.http.access import allow, anyone, bearer
+from blueprints.http.access import allow, anyone, bearer, even_impersonated
 from blueprints.http.envelope import JSON, timestamp
 from services import health_service
 from services.errors import DomainError
@@ -21,14 +21,14 @@ _dump = TypeAdapter(Any).dump_json
 
 
 @bp.get("")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def health() -> Response:
     """The process is alive: no database, no sign-in, no host check, no redirect to https."""
     return Response(b'{"status":"healthy","timestamp":"%s"}' % timestamp(), mimetype=JSON)
 
 
 @bp.get("/ready")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def ready() -> Response:
     """Whether to send requests here: 503 while the database is away, migrations pend, or the process drains.
 
@@ -41,7 +41,7 @@ def ready() -> Response:
 
 
 @bp.get("/database")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def database() -> Response:
     """Whether the database answers, with latency and server version."""
     check = health_service.database()
@@ -50,7 +50,7 @@ def database() -> Response:
 
 
 @bp.get("/detailed")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def detailed() -> Response:
     """Every dependency. Details for administrators' tokens or HEALTH_TOKEN, the status alone for others."""
     checks = health_service.details()
@@ -62,7 +62,7 @@ def detailed() -> Response:
 
 
 @bp.get("/blueprints")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def blueprints() -> Response:
     """The registered blueprints with the number of their routes."""
     counted = Counter(

@@ -2,21 +2,21 @@
 
 from flask import Blueprint, render_template
 
-from blueprints.http.access import allow, anyone, signed_in, signed_in_visitor
+from blueprints.http.access import allow, anyone, even_impersonated, signed_in, signed_in_visitor
 from services import audit_service, dashboard_service
 
 bp = Blueprint("main", __name__)
 
 
 @bp.get("/")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def home() -> str:
     """What this is."""
     return render_template("main/home.html")
 
 
 @bp.get("/dashboard")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def dashboard() -> str:
     """What is yours: account, devices, latest events."""
     yours = dashboard_service.of(signed_in_visitor())
@@ -25,6 +25,6 @@ def dashboard() -> str:
         user=yours.user,
         devices_count=yours.user.devices_count,
         events=yours.events,
-        actions=audit_service.ACTIONS,
+        actions=audit_service.OWN_ACTIONS,
         counts=yours.counts,
     )

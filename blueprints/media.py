@@ -2,14 +2,14 @@
 
 from flask import Blueprint, Response
 
-from blueprints.http.access import allow, anyone
+from blueprints.http.access import allow, anyone, even_impersonated
 from services import media_service
 
 bp = Blueprint("media", __name__, url_prefix="/media")
 
 
 @bp.get("/<file>")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def show(file: str) -> Response:
     """A picture by its unguessable name; what it shows never changes."""
     response = Response(media_service.read(file), mimetype="image/webp")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response, current_app, json, redirect, url_for
 
-from blueprints.http.access import allow, anyone
+from blueprints.http.access import allow, anyone, even_impersonated
 from services.clock import now
 from services.errors import NotFound
 from services.signing_keys import signing_keys
@@ -16,7 +16,7 @@ SECURITY_TXT_DAYS = 180
 
 
 @bp.get("/jwks.json")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def jwks() -> Response:
     """The public halves of the keys that sign access tokens (RFC 7517); none while one secret signs them."""
     response = Response(json.dumps(signing_keys().jwks()), mimetype="application/jwk-set+json")
@@ -25,14 +25,14 @@ def jwks() -> Response:
 
 
 @bp.get("/change-password")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def change_password() -> Response:
     """Where a password manager sends people to change their password."""
     return redirect(url_for("account.password"), 303)  # type: ignore[return-value]  # Werkzeug's answer
 
 
 @bp.get("/security.txt")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def security_txt() -> Response:
     """Whom to tell about a hole (RFC 9116); 404 until SECURITY_CONTACT is set."""
     contact = current_app.config["SECURITY_CONTACT"]

@@ -26,13 +26,33 @@ class UserSession(Model):
     last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    #: The administrator who is signed in as the person here; none in the person's own sessions.
+    impersonator_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    #: His own session, which waits for him. No foreign key: this row outlives it, worth nothing, until its end is told.
+    impersonator_session_id: Mapped[UUID | None]
 
     __table_args__ = (
         Index("uq_sessions_token_hash", "token_hash", unique=True),
         Index("ix_sessions_user_id", "user_id", "last_seen_at"),
         Index("ix_sessions_expires_at", "expires_at"),
+        Index(
+            "ix_sessions_impersonator_id",
+            "impersonator_id",
+            postgresql_where=text("impersonator_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_sessions_impersonator_session_id",
+            "impersonator_session_id",
+            unique=True,
+            postgresql_where=text("impersonator_session_id IS NOT NULL"),
+        ),
         CheckConstraint(f"kind IN ('{SessionKind.BROWSER}', '{SessionKind.API}')", name="kind"),
         CheckConstraint("(kind = 'browser') = (token_hash IS NOT NULL)", name="browser_has_token"),
+        CheckConstraint(
+            "(impersonator_id IS NULL) = (impersonator_session_id IS NULL)"
+            " AND (impersonator_id IS NULL OR (kind = 'browser' AND impersonator_id <> user_id))",
+            name="impersonation",
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import SQLColumnExpression, case, func, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import aliased
 
 from models import AuditEvent, User, db
@@ -31,6 +31,8 @@ ACTIONS: dict[str, str] = {
     "account:reinstate": "Reinstated",
     "account:unfreeze": "Opened again with a new password",
     "account:delete": "Account deleted",
+    "account:impersonation:start": "An administrator signed in as this person",
+    "account:impersonation:end": "The administrator is no longer signed in as this person",
     "account:picture:change": "Picture changed",
     "account:picture:remove": "Picture removed",
     "account:delete_request": "Deletion asked for",
@@ -78,14 +80,28 @@ CSV_ROWS = 10_000
 FORMULA_STARTS = frozenset("=+-@＝＋－＠")
 SORTS: Mapping[str, SQLColumnExpression[Any]] = {"created_at": AuditEvent.created_at, "id": AuditEvent.id}
 
+#: How people read these of themselves.
+OWN_ACTIONS: dict[str, str] = {
+    **ACTIONS,
+    "account:impersonation:start": "An administrator signed in as you",
+    "account:impersonation:end": "The administrator is no longer signed in as you",
+}
+#: In the details of what an administrator did who was signed in as the actor.
+IMPERSONATOR = "impersonator_id"
+
 _actor, _target = aliased(User), aliased(User)
 
 
 def record(action: str, *, actor_id: int | None, target_id: int | None = None, **details: Any) -> None:
-    """Add an event to the transaction. `details` are plain JSON: before, after, reason; never a secret."""
+    """Add an event to the transaction. `details` are plain JSON: before, after, reason; never a secret.
+
+    While an administrator is signed in as somebody else, the event names him beside whom he acts as.
+    """
     if action not in ACTIONS:
         raise ValueError(f"unknown audit action {action}")
     source = origin()
+    if source.impersonator_id is not None and source.impersonator_id != actor_id:
+        details[IMPERSONATOR] = source.impersonator_id
     db.session.add(
         AuditEvent(
             action=action,
@@ -97,6 +113,20 @@ def record(action: str, *, actor_id: int | None, target_id: int | None = None, *
             details={name: value for name, value in details.items() if value is not None},
         )
     )
+
+
+def is_by(user_id: int) -> ColumnElement[bool]:
+    """Whether this person did it himself: not somebody else, nor an administrator signed in as him."""
+    return func.coalesce((AuditEvent.actor_id == user_id) & ~AuditEvent.details.has_key(IMPERSONATOR), False)
+
+
+def is_source_told(user_id: int) -> ColumnElement[bool]:
+    """Whether the person is told address and agent: of what he did, and of what nobody known did.
+
+    Of what another person did, an administrator say, he is not; nor where that one was signed in as him.
+    """
+    nobody_known = AuditEvent.actor_id.is_(None) & ~AuditEvent.details.has_key(IMPERSONATOR)
+    return or_(nobody_known, is_by(user_id))
 
 
 def page(query: AuditQuery) -> Listing:
@@ -179,16 +209,21 @@ def _select(query: AuditQuery) -> AnySelect:
 
 
 def _select_own(user_id: int) -> AnySelect:
-    # Nobody known (a failed sign-in) is told with address and agent; another person, an administrator say, is not.
-    shown = or_(AuditEvent.actor_id.is_(None), AuditEvent.actor_id == user_id)
+    shown = is_source_told(user_id)
     return select(
         AuditEvent.id,
         AuditEvent.action,
-        func.coalesce(AuditEvent.actor_id == user_id, False).label("by_you"),
+        is_by(user_id).label("by_you"),
         case((shown, AuditEvent.ip)).label("ip"),
         case((shown, AuditEvent.user_agent)).label("user_agent"),
+        AuditEvent.details.has_key(IMPERSONATOR).label("by_impersonator"),
+        case((_is_impersonation(), AuditEvent.details["reason"].astext)).label("reason"),
         AuditEvent.created_at,
     ).where(AuditEvent.target_id == user_id)
+
+
+def _is_impersonation() -> ColumnElement[bool]:
+    return AuditEvent.action == "account:impersonation:start"
 
 
 def _filtered(statement: AnySelect, query: OwnEventQuery) -> AnySelect:

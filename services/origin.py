@@ -13,6 +13,8 @@ class Origin:
     request_id: str | None = None
     #: What the browser's device cookie holds, or will hold.
     device: str | None = None
+    #: The administrator who calls, where he is signed in as somebody else.
+    impersonator_id: int | None = None
 
 
 _NOWHERE = Origin()
@@ -32,3 +34,8 @@ def set_origin(address: str | None, user_agent: str | None, request_id: str | No
 def set_device(token: str) -> None:
     """Say which browser the call in progress comes from."""
     _origin.set(replace(_origin.get(), device=token))
+
+
+def set_impersonator(user_id: int | None) -> None:
+    """Say which administrator calls, signed in as somebody else; None where people are themselves."""
+    _origin.set(replace(_origin.get(), impersonator_id=user_id))

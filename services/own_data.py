@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, Table, case, delete, func, or_, se
 
 from models import AuditEvent, IdempotencyKey, OutboxMail, User, db
 from models.base import AnyRow
-from services import media_service
+from services import audit_service, media_service
 from services.media_stores import SIZES
 
 FORMAT = "portico-export"
@@ -73,7 +73,7 @@ POLICIES: dict[str, Policy] = {
         withheld={"password_hash": NOT_TOLD},
     ),
     "sessions": Policy(
-        owner=("user_id",),
+        owner=("user_id", "impersonator_id"),
         erasure=Erasure.ERASE,
         exported=(
             "kind",
@@ -85,7 +85,11 @@ POLICIES: dict[str, Policy] = {
             "authenticated_at",
             "expires_at",
         ),
-        withheld={"id": "Access tokens name it.", "token_hash": NOT_TOLD},
+        withheld={
+            "id": "Access tokens name it.",
+            "token_hash": NOT_TOLD,
+            "impersonator_session_id": "Names a session, as the id does.",
+        },
     ),
     "refresh_tokens": Policy(
         owner=("session_id",), erasure=Erasure.ERASE, reason="Nothing but secrets; the session says the rest."
@@ -230,17 +234,16 @@ def _is_mail_to(user: User) -> ColumnElement[bool]:
 def _select_events(user_id: int) -> Select[Any]:
     """What the person did and what was done to him. Of what others did, neither who nor from where."""
     about_you = func.coalesce(AuditEvent.target_id == user_id, False)
-    by_you = func.coalesce(AuditEvent.actor_id == user_id, False)
-    own = or_(AuditEvent.actor_id.is_(None), by_you)
+    own = audit_service.is_source_told(user_id)
     return (
         select(
             AuditEvent.action,
-            by_you.label("by_you"),
+            audit_service.is_by(user_id).label("by_you"),
             about_you.label("about_you"),
             case((own, AuditEvent.ip)).label("ip"),
             case((own, AuditEvent.user_agent)).label("user_agent"),
             # What he did to others may hold their names and addresses.
-            case((about_you, AuditEvent.details)).label("details"),
+            case((about_you, AuditEvent.details.op("-")(audit_service.IMPERSONATOR))).label("details"),
             AuditEvent.created_at,
         )
         .where(or_(AuditEvent.actor_id == user_id, AuditEvent.target_id == user_id))

@@ -2,6 +2,7 @@
 
 USERS_READ = "users:read"
 USERS_WRITE = "users:write"
+USERS_IMPERSONATE = "users:impersonate"
 ROLES_READ = "roles:read"
 ROLES_WRITE = "roles:write"
 AUDIT_READ = "audit:read"
@@ -12,6 +13,7 @@ SYSTEM_READ = "system:read"
 PERMISSIONS: dict[str, str] = {
     USERS_READ: "See every account, its sessions and its history",
     USERS_WRITE: "Create, change, suspend and delete accounts",
+    USERS_IMPERSONATE: "Sign in as somebody else for half an hour, to help",
     ROLES_READ: "See roles and what they allow",
     ROLES_WRITE: "Create, change and delete roles",
     AUDIT_READ: "Read the audit log",

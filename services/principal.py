@@ -30,6 +30,9 @@ class Principal:
     picture: str | None = None
     #: Since when the account is frozen (`not_me_service`); None for all but a few.
     frozen_at: datetime | None = None
+    #: The administrator who is signed in as this person, and until when at most; none where it is the person.
+    impersonator_id: int | None = None
+    impersonation_ends_at: datetime | None = None
 
     def can(self, permission: str) -> bool:
         """Whether the role holds this permission code."""
@@ -37,5 +40,7 @@ class Principal:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether he has shown within ten minutes who he is (ASVS 7.5.1); an API key never has."""
+        """Whether he has shown within ten minutes who he is (ASVS 7.5.1); an API key or an impersonator never has."""
+        if self.impersonator_id is not None:
+            return False
         return self.session_id is not None and now() - self.authenticated_at <= FRESH_FOR

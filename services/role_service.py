@@ -140,10 +140,15 @@ def check_may_give(name: str, *, by: Principal | None) -> None:
 
 def check_may_manage(user: User, *, by: Principal | None) -> None:
     """Raise Forbidden when `user` may do what `by` may not: whoever could take over that account would be promoted."""
+    if not may_manage(user, by=by):
+        raise Forbidden("This account may do more than your own.")
+
+
+def may_manage(user: User, *, by: Principal | None) -> bool:
+    """Whether `user` is `by` himself or may do nothing that `by` may not."""
     if by is None or by.user_id == user.id:
-        return
-    allowed = db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or []
-    _check_within(allowed, by=by, refusal="This account may do more than your own.")
+        return True
+    return _is_within(db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or [], by)
 
 
 def keep_an_admin(user: User) -> None:

@@ -1,20 +1,22 @@
 """Sessions: one row a signed-in device, checked at each request in one statement, ended by deleting the row."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import DateTime, ScalarSelect, bindparam, delete, func, literal, select, update
+from sqlalchemy import DateTime, ScalarSelect, bindparam, case, delete, func, literal, select, update
 
 from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
-from services import audit_service, mail_service, throttle_service, token_service
+from services import audit_service, impersonation, mail_service, throttle_service, token_service
 from services.base_service import fetch, found, optional
 from services.device import device_name
 from services.errors import Forbidden, InvalidToken, TokenReused
-from services.origin import origin
+from services.origin import origin, set_impersonator
 from services.principal import Principal
 from services.schemas.auth import TokenPairOut
 from services.signing_keys import AccessClaims
@@ -56,15 +58,23 @@ _BY_ID = _select_principal().where(
     UserSession.user_id == bindparam("user_id"),
     UserSession.kind == SessionKind.API,
 )
-_BY_TOKEN = _select_principal().where(
-    UserSession.token_hash == bindparam("token_hash"), UserSession.last_seen_at > bindparam("idle_since")
+_BY_TOKEN = (
+    _select_principal()
+    .add_columns(UserSession.expires_at, UserSession.impersonator_id, UserSession.impersonator_session_id)
+    .where(
+        UserSession.token_hash == bindparam("token_hash"),
+        UserSession.last_seen_at > bindparam("idle_since"),
+        impersonation.holds(moment=bindparam("now"), idle_since=bindparam("idle_since")),
+    )
 )
+#: What is asked of sessions that were deleted.
+_ENDED = (UserSession.id, UserSession.user_id, UserSession.impersonator_id)
 
 
 def find_api(claims: AccessClaims) -> Principal | None:
     """Who calls with this access token, or None when its session is over or its user suspended. One statement."""
     row = fetch(_BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()}).first()
-    return _principal(row) if row else None
+    return _principal(row, row.session_id) if row else None
 
 
 def find_browser(token: str) -> Principal | None:
@@ -74,7 +84,12 @@ def find_browser(token: str) -> Principal | None:
     row = fetch(
         _BY_TOKEN, {"token_hash": token_service.digest(token), "now": moment, "idle_since": moment - idle}
     ).first()
-    return _principal(row) if row else None
+    if row is None or row.impersonator_id is None:
+        return _principal(row, row.session_id) if row else None
+    set_impersonator(row.impersonator_id)
+    # Whoever is signed in as somebody else sits before his own session: it is in use as well.
+    person = _principal(row, row.session_id, row.impersonator_session_id)
+    return replace(person, impersonator_id=row.impersonator_id, impersonation_ends_at=row.expires_at)
 
 
 def start_browser(user: User, *, authenticated_at: datetime | None = None) -> tuple[str, Principal]:
@@ -124,7 +139,7 @@ def refresh(token: str) -> TokenPairOut:
     if presented.used_at is None:
         presented.used_at = row.database_time
         _add_refresh_token(presented.session_id, following, row.expires_at)
-        _touch(presented.session_id, moment)
+        _touch([presented.session_id], moment)
     elif row.database_time - presented.used_at > REUSE_GRACE:
         _end_reused(presented.session_id, row.user_id)
         raise TokenReused
@@ -144,6 +159,7 @@ def list_of(user_id: int, *, current: UUID | None) -> list[AnyRow]:
                 UserSession.created_at,
                 UserSession.last_seen_at,
                 (UserSession.id == current if current else literal(value=False)).label("current"),
+                UserSession.impersonator_id.is_not(None).label("is_impersonation"),
             )
             .where(UserSession.user_id == user_id, _alive())
             .order_by(UserSession.last_seen_at.desc(), UserSession.id)
@@ -152,20 +168,21 @@ def list_of(user_id: int, *, current: UUID | None) -> list[AnyRow]:
 
 
 def count_of(user_id: int) -> ScalarSelect[int]:
-    """How many live sessions an account has, as part of a larger question."""
-    live = select(func.count()).select_from(UserSession).where(UserSession.user_id == user_id, _alive())
-    return live.scalar_subquery()
+    """On how many devices an account is signed in, as part of a larger question; no administrator's counts."""
+    own = (UserSession.user_id == user_id) & UserSession.impersonator_id.is_(None)
+    return select(func.count()).select_from(UserSession).where(own, _alive()).scalar_subquery()
 
 
 def end(session_id: UUID, *, user_id: int, by: Principal) -> None:
     """End one session of an account. Raises NotFound when there is none such, or it is somebody else's."""
-    found(
-        db.session.scalar(
+    ended = found(
+        db.session.execute(
             delete(UserSession)
             .where(UserSession.id == session_id, UserSession.user_id == user_id)
-            .returning(UserSession.id)
-        )
+            .returning(*_ENDED)
+        ).first()
     )
+    impersonation.tell_ends([ended], impersonation.SIGNED_OUT)
     audit_service.record(
         "account:session:end", actor_id=by.user_id, target_id=user_id, session=str(session_id)[:8]
     )
@@ -183,13 +200,21 @@ def end_all(user_id: int, *, keep: UUID | None = None) -> int:
     statement = delete(UserSession).where(UserSession.user_id == user_id)
     if keep is not None:
         statement = statement.where(UserSession.id != keep)
-    return len(db.session.scalars(statement.returning(UserSession.id)).all())
+    ended = db.session.execute(statement.returning(*_ENDED)).all()
+    impersonation.tell_ends(ended, impersonation.SIGNED_OUT)
+    return len(ended)
 
 
 def log_out(by: Principal) -> None:
-    """End the session in use; its tokens and its cookie are worth nothing from now on. Raises Forbidden without one."""
-    db.session.execute(delete(UserSession).where(UserSession.id == _in_use(by)))
-    audit_service.record("account:logout", actor_id=by.user_id)
+    """End the session in use; its tokens and its cookie are worth nothing from now on. Raises Forbidden without one.
+
+    An administrator who is signed in as somebody else is signed out of his own account as well.
+    """
+    session_id = _in_use(by)
+    both = (UserSession.id == session_id) | (UserSession.id == impersonation.session_behind(session_id))
+    ended = db.session.execute(delete(UserSession).where(both).returning(*_ENDED)).all()
+    impersonation.tell_ends(ended, impersonation.STOPPED)
+    audit_service.record("account:logout", actor_id=by.impersonator_id or by.user_id)
 
 
 def renew(by: Principal) -> str | None:
@@ -221,7 +246,9 @@ def new_cookie(by: Principal) -> str:
 
 def purge() -> int:
     """Delete sessions that are over; returns how many."""
-    return len(db.session.scalars(delete(UserSession).where(~_alive()).returning(UserSession.id)).all())
+    ended = db.session.execute(delete(UserSession).where(~_alive()).returning(*_ENDED)).all()
+    impersonation.tell_ends(ended, impersonation.OVER)
+    return len(ended)
 
 
 def _in_use(by: Principal) -> UUID:
@@ -231,9 +258,11 @@ def _in_use(by: Principal) -> UUID:
 
 
 def _alive() -> Any:
-    idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
-    used_lately = (UserSession.kind == SessionKind.API) | (UserSession.last_seen_at > now() - idle)
-    return (UserSession.expires_at > now()) & used_lately
+    moment = now()
+    idle_since = moment - timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
+    used_lately = (UserSession.kind == SessionKind.API) | (UserSession.last_seen_at > idle_since)
+    holds = impersonation.holds(moment=moment, idle_since=idle_since)
+    return (UserSession.expires_at > moment) & used_lately & holds
 
 
 def _start(
@@ -268,7 +297,7 @@ def _end_surplus(user: User) -> None:
     """The twenty-first session ends the one that was used least lately; its owner is told, at most once a day."""
     surplus = (
         select(UserSession.id)
-        .where(UserSession.user_id == user.id)
+        .where(UserSession.user_id == user.id, UserSession.impersonator_id.is_(None))
         .order_by(UserSession.last_seen_at.desc(), UserSession.id)
         .offset(MOST_SESSIONS)
     )
@@ -289,52 +318,47 @@ def _end_surplus(user: User) -> None:
 
 def _of(user: User, session: UserSession) -> Principal:
     permissions = db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or []
+    return _person(user, user.id, session.id, permissions, session)
+
+
+def _principal(row: AnyRow, *in_use: UUID) -> Principal:
+    moment = now()
+    if moment - row.last_seen_at > TOUCH_EVERY:
+        _touch(in_use, moment)
+    return _person(row, row.user_id, row.session_id, row.permissions, row)
+
+
+def _person(account: Any, user_id: int, session_id: UUID, permissions: list[str], session: Any) -> Principal:
     return Principal(
-        user_id=user.id,
-        session_id=session.id,
-        email=user.email,
-        name=user.name,
-        role=user.role,
+        user_id=user_id,
+        session_id=session_id,
+        email=account.email,
+        name=account.name,
+        role=account.role,
         permissions=frozenset(permissions),
         kind=session.kind,
         authenticated_at=session.authenticated_at,
-        has_second_factor=user.has_second_factor,
-        deletes_at=user.deletes_at,
-        picture=user.picture,
-        frozen_at=user.frozen_at,
+        has_second_factor=account.has_second_factor,
+        deletes_at=account.deletes_at,
+        picture=account.picture,
+        frozen_at=account.frozen_at,
     )
 
 
-def _principal(row: AnyRow) -> Principal:
-    moment = now()
-    if moment - row.last_seen_at > TOUCH_EVERY:
-        _touch(row.session_id, moment)
-    return Principal(
-        user_id=row.user_id,
-        session_id=row.session_id,
-        email=row.email,
-        name=row.name,
-        role=row.role,
-        permissions=frozenset(row.permissions),
-        kind=row.kind,
-        authenticated_at=row.authenticated_at,
-        has_second_factor=row.has_second_factor,
-        deletes_at=row.deletes_at,
-        picture=row.picture,
-        frozen_at=row.frozen_at,
-    )
-
-
-def _touch(session_id: UUID, moment: datetime) -> None:
+def _touch(in_use: Sequence[UUID], moment: datetime) -> None:
     """Note the last use: at most once a minute, a statement of its own even while only reading.
 
+    Where an administrator is signed in as somebody else the row keeps no address: the person would see it.
     A read goes on without it where the database can't write: a full disk, a row somebody holds.
     """
     with optional():
         db.session.execute(
             update(UserSession)
-            .where(UserSession.id == session_id)
-            .values(last_seen_at=func.greatest(UserSession.last_seen_at, moment), ip=origin().address)
+            .where(UserSession.id.in_(in_use))
+            .values(
+                last_seen_at=func.greatest(UserSession.last_seen_at, moment),
+                ip=case((UserSession.impersonator_id.is_(None), origin().address)),
+            )
         )
 
 

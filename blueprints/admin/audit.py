@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, redirect, render_template, url_for
 
-from blueprints.http.access import allow, permission
+from blueprints.http.access import allow, even_impersonated, permission
 from blueprints.http.download import csv_file
 from blueprints.http.filters import Filters, last_day, plain
 from blueprints.http.pagination import Pagination
@@ -22,7 +22,7 @@ FILTERS = {
 
 
 @bp.get("/audit")
-@allow(permission(AUDIT_READ))
+@allow(even_impersonated(permission(AUDIT_READ)))
 def index() -> str:
     """What happened, newest first."""
     filters = _filters()

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, redirect, url_for
 
-from blueprints.http.access import allow, signed_in, signed_in_visitor
+from blueprints.http.access import allow, even_impersonated, signed_in, signed_in_visitor
 from services.errors import Forbidden
 from services.permissions import AUDIT_READ, MAIL_READ, ROLES_READ, SYSTEM_READ, USERS_READ
 
@@ -19,7 +19,7 @@ SECTIONS = {
 
 
 @bp.get("")
-@allow(signed_in)
+@allow(even_impersonated(signed_in))
 def index() -> Response:
     """On to the first section that the visitor may see: users, for most."""
     by = signed_in_visitor()

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, render_template, url_for
 
-from blueprints.http.access import allow, permission, signed_in_visitor
+from blueprints.http.access import allow, even_impersonated, permission, signed_in_visitor
 from blueprints.http.button import press
 from blueprints.http.filters import Filters, choices, one_of
 from blueprints.http.pagination import Pagination
@@ -18,7 +18,7 @@ FILTERS = {"status": one_of("State", choices(STATES, "filter[status]"))}
 
 
 @bp.get("")
-@allow(permission(MAIL_READ))
+@allow(even_impersonated(permission(MAIL_READ)))
 def index() -> str:
     """Every mail, newest first, and what became of it; never its text."""
     filters = Filters(OutboxQuery, FILTERS, cursor="", per_page="50")

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, render_template, request, url_for
 
 from blueprints.http import matrix
-from blueprints.http.access import allow, fresh, permission, signed_in_visitor
+from blueprints.http.access import allow, even_impersonated, fresh, permission, signed_in_visitor
 from blueprints.http.button import Pressed
 from blueprints.http.form import Form, told
 from services import role_service
@@ -16,7 +16,7 @@ NAME = "<string(maxlength=40):name>"
 
 
 @bp.get("")
-@allow(permission(ROLES_READ))
+@allow(even_impersonated(permission(ROLES_READ)))
 def index() -> str:
     """Every role, how many hold it, and a matrix of permissions."""
     return render_template(
@@ -28,7 +28,7 @@ def index() -> str:
 
 
 @bp.get("/matrix", endpoint="matrix")
-@allow(permission(ROLES_READ))
+@allow(even_impersonated(permission(ROLES_READ)))
 def who_may_what() -> str:
     """Every address of the site and of the API, and which roles may use it: from the code itself."""
     shows_pages = request.args.get("show") == "pages"

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
-from blueprints.http.access import allow, permission
+from blueprints.http.access import allow, even_impersonated, permission
 from blueprints.http.templates import when
 from services import health_service
 from services.clock import now
@@ -16,7 +16,7 @@ bp = Blueprint("admin_system", __name__, url_prefix="/admin/system")
 
 
 @bp.get("")
-@allow(permission(SYSTEM_READ))
+@allow(even_impersonated(permission(SYSTEM_READ)))
 def index() -> str:
     """Every health check, and what is running."""
     return render_template("admin/system.html", checks=health_service.details(), build=_build())

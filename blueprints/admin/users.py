@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, flash, redirect, render_template, url_for
 
-from blueprints.http.access import allow, fresh, permission, signed_in_visitor
+from blueprints.http.access import allow, even_impersonated, fresh, permission, signed_in_visitor
 from blueprints.http.button import Pressed, press
 from blueprints.http.download import csv_file
 from blueprints.http.filters import Filters, choices, one_of, plain
@@ -22,7 +22,7 @@ from services import (
     suspension_service,
     user_service,
 )
-from services.permissions import USERS_READ, USERS_WRITE
+from services.permissions import USERS_IMPERSONATE, USERS_READ, USERS_WRITE
 from services.principal import Principal
 from services.schemas.user import (
     DeleteUserIn,
@@ -47,7 +47,7 @@ NOT_ONESELF = "This is your own account. Another administrator can do this."
 
 
 @bp.get("/users")
-@allow(permission(USERS_READ))
+@allow(even_impersonated(permission(USERS_READ)))
 def index() -> str:
     """Every account: searched, filtered, sorted, a page at a time."""
     roles = role_service.names()
@@ -88,7 +88,7 @@ def create() -> Response:
 
 
 @bp.get("/users/<id:user_id>")
-@allow(permission(USERS_READ))
+@allow(even_impersonated(permission(USERS_READ)))
 def show(user_id: int) -> Response:
     """One account: who it is, where it is signed in, what happened to it."""
     user = user_service.get(user_id, by=signed_in_visitor())
@@ -203,6 +203,7 @@ def _filters(roles: list[str]) -> Filters[UserQuery]:
 
 def _page(user: Any, form: Form) -> Response:
     by = signed_in_visitor()
+    givable = role_service.list_givable(by=by)
     return form.render(
         "admin/user.html",
         user=user,
@@ -210,10 +211,17 @@ def _page(user: Any, form: Form) -> Response:
         sessions=session_service.list_of(user.id, current=by.session_id),
         events=audit_service.latest_about(user.id, count=RECENT_EVENTS),
         actions=audit_service.ACTIONS,
-        roles=role_service.list_givable(by=by),
+        roles=givable,
         is_self=user.id == by.user_id,
+        may_impersonate=_may_impersonate(user, {role.name for role in givable}, by),
         has_second_step=bool(factor_service.methods(user.id)),
     )
+
+
+def _may_impersonate(user: Any, givable: set[str], by: Principal) -> bool:
+    """Whether to offer it; the last word has `impersonation_service`."""
+    is_open = user.is_active and user.frozen_at is None and user.role in givable and user.id != by.user_id
+    return is_open and by.impersonator_id is None and by.can(USERS_IMPERSONATE)
 
 
 def _confirm(template: str, user: Any, form: Form) -> Response:

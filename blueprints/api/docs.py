@@ -10,7 +10,7 @@ from typing import Any
 import flask_swagger_ui
 from flask import Blueprint, Response, current_app, render_template, request, send_from_directory, url_for
 
-from blueprints.http.access import allow, anyone
+from blueprints.http.access import allow, anyone, even_impersonated
 from blueprints.http.envelope import JSON, failure_example
 from blueprints.http.errors import status_of
 from blueprints.http.headers import nonce, page_policy
@@ -26,7 +26,7 @@ A_YEAR = 31_536_000
 
 
 @bp.get("/api/v1/openapi.json")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def document() -> Response:
     """The OpenAPI 3.1 document; made once, then from memory."""
     made, tag = _document()
@@ -38,7 +38,7 @@ def document() -> Response:
 
 
 @bp.get("/api/docs")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def reader() -> Response:
     """The document, read with Swagger UI. Every file comes from this site."""
     page = render_template(
@@ -55,7 +55,7 @@ def reader() -> Response:
 
 
 @bp.get("/api/docs/assets/<name>")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def asset(name: str) -> Response:
     """A file of the reader; its address bears its hash, so it may be kept for ever."""
     if name not in READER_ASSETS:
@@ -69,7 +69,7 @@ def asset(name: str) -> Response:
 
 
 @bp.get("/problems")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def problems() -> str:
     """Every error code of the API, in the order of their status."""
     listed = sorted(
@@ -79,7 +79,7 @@ def problems() -> str:
 
 
 @bp.get("/problems/<code>")
-@allow(anyone)
+@allow(even_impersonated(anyone))
 def problem(code: str) -> str:
     """What an error code means and what to do about it."""
     error = registry().get(code.upper())

@@ -6,11 +6,12 @@ Cookies open pages, bearer tokens open /api/, never both.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, after_this_request, current_app, redirect, request, session, url_for
+from flask import Flask, Response, after_this_request, current_app, flash, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user, login_user, logout_user
 
@@ -24,10 +25,12 @@ from services import (
     session_service,
     token_service,
 )
+from services.clock import now
 from services.errors import (
     AccountFrozen,
     CsrfFailed,
     Forbidden,
+    ImpersonationRefused,
     InvalidToken,
     NotAuthenticated,
     ReauthenticationRequired,
@@ -40,6 +43,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: Header fields end at 8 kB; those of issuers that list groups come near.
 LONGEST_BEARER = 8_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: In the cookie, for pages that can't ask the database: a time, and neither name nor token.
+IMPERSONATION_ENDS = "impersonation_ends"
+#: In the environment of a request, once it is known.
+IMPERSONATED = "portico.impersonated"
 #: What `token_service.new_token` writes: 256 bits, nothing else is believed of a cookie.
 DEVICE_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -57,6 +64,17 @@ class Rule:
     before_enrolment: bool = False
     #: Also for an account that is frozen, which changes nothing and sees nothing sensitive: the way out.
     while_frozen: bool = False
+    #: Also for an administrator who is signed in as the person. What does not say so is closed to him.
+    even_impersonated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_fresh and self.even_impersonated:
+            raise ValueError("what asks who somebody is can't be open to somebody who is not")
+
+    def check_person(self, by: Principal | None) -> None:
+        """Raise ImpersonationRefused when only the person himself may use the view."""
+        if by is not None and by.impersonator_id is not None and not self.even_impersonated:
+            raise ImpersonationRefused
 
     def check(self, by: Principal) -> None:
         """Raise AccountFrozen, SecondFactorRequired, Forbidden or ReauthenticationRequired when it asks for more."""
@@ -85,6 +103,11 @@ leaving = replace(enrolling, while_frozen=True)
 def fresh(rule: Rule) -> Rule:
     """The same, but only within ten minutes of showing who one is."""
     return replace(rule, name=f"{rule.name}, confirmed within ten minutes", is_fresh=True)
+
+
+def even_impersonated(rule: Rule) -> Rule:
+    """The same, also for an administrator who is signed in as the person (docs/accounts.md, "Impersonation")."""
+    return replace(rule, even_impersonated=True)
 
 
 def permission(code: str) -> Rule:
@@ -126,6 +149,14 @@ class Anonymous:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Impersonated:
+    """As whom an administrator is signed in, and until when at most."""
+
+    name: str | None
+    ends_at: datetime
+
+
 class PageSessions(SecureCookieSessionInterface):
     """Cookie sessions for pages only: the API and the probes get a null session that is never read or saved."""
 
@@ -146,7 +177,7 @@ def init_app(app: Flask) -> None:
     login_manager.anonymous_user = Anonymous
     login_manager.user_loader(_load)
     csrf.init_app(app)
-    app.context_processor(lambda: {"current_user": current_user})
+    app.context_processor(lambda: {"current_user": current_user, "impersonation": _impersonation})
 
 
 def allow(rule: Rule) -> Callable[[View], View]:
@@ -158,9 +189,11 @@ def allow(rule: Rule) -> Callable[[View], View]:
             if request.method not in SAFE_METHODS:
                 check_origin()
             _recognise_device()
+            # Elsewhere the cookie says whether there is anything to ask: doors must open while the database is away.
+            by = visitor() if rule.signed_in or IMPERSONATION_ENDS in session else None
+            rule.check_person(by)
             if not rule.signed_in:
                 return view(*args, **kwargs)
-            by = visitor()
             if by is None:
                 return to_login()
             try:
@@ -211,6 +244,17 @@ def change_cookie(by: Principal) -> None:
     sign_in(session_service.new_cookie(by), by)
 
 
+def become(token: str, principal: Principal) -> None:
+    """Give this browser the other session of an impersonation: the person's, or the administrator's own again.
+
+    The one it had is left as it is; its forms are worth nothing any more, as their tokens were for somebody else.
+    """
+    session.clear()
+    if principal.impersonation_ends_at is not None:
+        session[IMPERSONATION_ENDS] = principal.impersonation_ends_at.timestamp()
+    login_user(Visitor(token, principal))
+
+
 def sign_out() -> None:
     """Forget the session in this browser; the row itself is the service's business."""
     logout_user()
@@ -221,6 +265,8 @@ def to_login() -> Response:
     """Where somebody goes who has to sign in first: the form, and afterwards back here. Programs get a 401."""
     if wants_json():
         raise NotAuthenticated
+    if session.pop(IMPERSONATION_ENDS, None):
+        flash("You are no longer signed in as somebody else. Sign in to your own account again.", "warning")
     back = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
     return redirect(url_for("auth.login", next=back), 303)  # type: ignore[return-value]
 
@@ -296,7 +342,21 @@ def is_ours(source: str) -> bool:
 
 def _load(token: str) -> Visitor | None:
     principal = session_service.find_browser(token)
+    if principal is not None and principal.impersonation_ends_at is not None:
+        request.environ[IMPERSONATED] = Impersonated(principal.name, principal.impersonation_ends_at)
     return Visitor(token, principal) if principal else None
+
+
+def _impersonation() -> Impersonated | None:
+    """As whom an administrator is signed in here, for the banner; None where people are themselves.
+
+    Pages that could not ask the database, or had no need to, know from the cookie that there is somebody, not who.
+    """
+    known: Impersonated | None = request.environ.get(IMPERSONATED)
+    ends_at = session.get(IMPERSONATION_ENDS)
+    if known is None and isinstance(ends_at, float) and ends_at > now().timestamp():
+        return Impersonated(None, datetime.fromtimestamp(ends_at, UTC))
+    return known
 
 
 def _recognise_device() -> None:

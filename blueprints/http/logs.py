@@ -59,11 +59,16 @@ def init_app(app: Flask, stream: TextIO) -> None:
 
 
 def _name_request(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The request's id in each line written on its way, so that a complaint leads to all of them."""
+    """The request's id in each line written on its way, so that a complaint leads to all of them.
+
+    So is the administrator's who is signed in as somebody else: `user_id` is the person's.
+    """
     del logger, method
-    request_id = origin().request_id
-    if request_id:
-        event.setdefault("request_id", request_id)
+    here = origin()
+    if here.request_id:
+        event.setdefault("request_id", here.request_id)
+    if here.impersonator_id is not None:
+        event.setdefault("impersonator_id", here.impersonator_id)
     return event
 
 

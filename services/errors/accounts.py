@@ -121,6 +121,25 @@ class SecondFactorRequired(Forbidden):
     remedy = "Add an authenticator app or a passkey: POST /api/v1/users/me/totp, or the page Security."
 
 
+class ImpersonationRefused(Forbidden):
+    """403: only the person may do this, and nobody who is signed in as the person."""
+
+    code = "IMPERSONATION_REFUSED"
+    title = "Only the person may do this"
+    default_message = "You are signed in as somebody else. Only the person may do this."
+    remedy = (
+        "Stop being signed in as somebody else, and do it in your own account, or ask the person to do it."
+    )
+
+
+class ImpersonationRunning(Conflict):
+    """409: this session is signed in as somebody already."""
+
+    title = "You are signed in as somebody already"
+    default_message = "You are signed in as somebody else already. Stop that first."
+    remedy = "Stop being signed in as somebody else first."
+
+
 class EmailTaken(Conflict):
     """409: another account has this address."""
 

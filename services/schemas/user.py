@@ -98,6 +98,12 @@ class SuspendFormIn(In):
     until: date | None = Field(None, title="Until")
 
 
+class ImpersonateIn(In):
+    """Why an administrator signs in as somebody; the person reads it, and the audit log keeps it."""
+
+    reason: Annotated[LongText, StringConstraints(min_length=3, max_length=500)] = Field(title="Reason")
+
+
 class RoleIn(In):
     """Another role for an account."""
 
