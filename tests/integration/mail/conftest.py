@@ -1,7 +1,7 @@
 """A mail server, and an application that sends through it."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from models import OutboxMail, db
 from services import mail_service
 from services.base_service import unit_of_work
 from tests.conftest import POOL, dispose
+from tests.integration.mail.desk import Outbox, SetAll, Write
 from tests.integration.mail.postbox import HOST, Postbox
 
 
@@ -61,7 +62,7 @@ def mail_app(app: Flask, postbox: Postbox) -> Flask:
 
 
 @pytest.fixture
-def write(app: Flask) -> Callable[..., None]:
+def write(app: Flask) -> Write:
     """Write mails into the outbox, each committed: `write("alice@example.com", …)`."""
 
     def write_(*addresses: str) -> None:
@@ -73,7 +74,7 @@ def write(app: Flask) -> Callable[..., None]:
 
 
 @pytest.fixture
-def outbox(app: Flask) -> Callable[[], list[OutboxMail]]:
+def outbox(app: Flask) -> Outbox:
     """The outbox as it is, oldest first."""
 
     def outbox_() -> list[OutboxMail]:
@@ -84,7 +85,7 @@ def outbox(app: Flask) -> Callable[[], list[OutboxMail]]:
 
 
 @pytest.fixture
-def set_all(app: Flask) -> Callable[..., None]:
+def set_all(app: Flask) -> SetAll:
     """Set columns of every mail to SQL expressions: time passes, attempts were made."""
 
     def set_all_(**columns: Any) -> None:

@@ -15,17 +15,15 @@ from flask import Flask
 from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 
 from config import PROJECT_ROOT
-from models import OutboxMail, db
+from models import db
 from services import outbox_service, worker
 from services.base_service import unit_of_work
 from services.worker import Worker
+from tests.integration.mail.desk import Outbox, SetAll, Write
 from tests.integration.mail.postbox import Postbox, Received
 
 pytestmark = [pytest.mark.integration, pytest.mark.real_database]
 
-Outbox = Callable[[], list[OutboxMail]]
-Write = Callable[..., None]
-SetAll = Callable[..., None]
 
 PROGRAM = """
 import json, sys

@@ -1,7 +1,6 @@
 """Mails are rows of the transaction that causes them."""
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from config import PROJECT_ROOT
-from models import AuditEvent, OutboxMail, db
+from models import AuditEvent, db
 from models.base import now
 from services import mail_service, outbox_service
 from services.base_service import reading, unit_of_work
@@ -20,12 +19,10 @@ from services.principal import Principal
 from services.schemas.outbox import OutboxQuery
 from tests.conftest import counted
 from tests.factories import Person
+from tests.integration.mail.desk import Outbox, SetAll, Write
 
 pytestmark = pytest.mark.integration
 
-Outbox = Callable[[], list[OutboxMail]]
-Write = Callable[..., None]
-SetAll = Callable[..., None]
 TOKEN = "token-that-opens-the-account"
 
 
