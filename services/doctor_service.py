@@ -258,7 +258,10 @@ def _former_keys() -> Iterator[Finding]:
         ),
     }
     found = {name: db.session.scalars(statement).all() for name, statement in kept.items()}
-    old = {name: sum(not crypto.is_newest(row) for row in rows) for name, rows in found.items()}
+    old = {
+        name: sum(not crypto.is_newest(row) for row in rows if row is not None)
+        for name, rows in found.items()
+    }
     told = ", ".join(f"{count} {name}" for name, count in old.items() if count)
     if told:
         remedy = "Keep the former FIELD_ENCRYPTION_KEY. flask purge renews second steps; the others end by themselves."

@@ -104,7 +104,7 @@ def switch_off(user_id: int) -> bool:
 
 
 def renew() -> int:
-    """Bring seeds under the newest FIELD_ENCRYPTION_KEY, so that the former can go; how many. At most 5,000 at a time."""
+    """Bring seeds under the newest FIELD_ENCRYPTION_KEY, so that the former can go; how many: 5,000 a call at most."""
     if not crypto.has_former_keys():
         return 0
     rows = db.session.execute(select(TotpCredential.user_id, TotpCredential.seed_encrypted)).all()

@@ -1,4 +1,4 @@
-"""Keys change while people have accounts: nobody loses a session, a second step or a recovery code (A35, ASVS 11.2.2)."""
+"""Keys change while people have accounts: no session, second step or recovery code is lost (A35, ASVS 11.2.2)."""
 
 import json
 
