@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.integration.commands.starts import Start, free_port, run
 from tests.integration.localdb.servers import open_folder, server_runs, until
-from tests.unit.test_config import GOOD
+from tests.unit.settings.settings import GOOD
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.commands.starts import Start, free_port, is_alive, run
 from tests.integration.localdb.servers import open_folder, server_runs, until
-from tests.unit.test_config import GOOD
+from tests.unit.settings.settings import GOOD
 
 pytestmark = [
     pytest.mark.integration,
