@@ -34,11 +34,11 @@ from services.settings.kinds import (
     SecretText,
     Sender,
     SigningKey,
-    StorageUri,
     Words,
     checks_certificate,
     is_near,
 )
+from services.settings.limits import Limits
 from services.settings.loading import ConfigurationError, in_file
 from services.settings.making import make_secrets
 from services.settings.oidc import faults_of
@@ -67,7 +67,7 @@ SMTP_OVER_TLS = 465
 WhoNeedsSecondStep = Literal["none", "admins", "all"]
 
 
-class Config(AuditSettings):
+class Config(AuditSettings, Limits):
     """Every variable. The environments below change defaults and add checks, nothing else."""
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("SECRET_KEY", "JWT_SECRET_KEY", "FIELD_ENCRYPTION_KEY")
@@ -224,13 +224,6 @@ class Config(AuditSettings):
     """The bucket's region."""
     AWS_S3_ENDPOINT_URL: str = ""
     """Another server that speaks S3, such as MinIO."""
-
-    RATELIMIT_ENABLED: bool = True
-    """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""
-    RATELIMIT_STORAGE_URI: StorageUri = ""
-    """Where counters live: `postgresql` or redis://… Empty: REDIS_URL when that is set, else postgresql."""
-    API_REQUESTS_PER_MINUTE: Annotated[int, Field(ge=1)] = 600
-    """Calls a user, or an address without one, may make."""
 
     MAIL_SERVER: Host = ""
     """SMTP server. Empty: development keeps mails for /dev/mail."""

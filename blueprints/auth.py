@@ -270,6 +270,7 @@ def reset_password(link: LinkOut | None) -> Response:
     """Set a new password by a mailed link: every session ends, nobody is signed in."""
     form = Form(ResetPasswordIn)
     if form.submit(auth_service.reset_password):
+        access.keep_device()
         return told(url_for("auth.login"), message="Your new password is saved. Sign in with it.")
     return form.render("auth/reset_password.html", token=needed(link).token)
 
@@ -292,6 +293,7 @@ def accept_invitation(link: LinkOut | None) -> Response:
     """Set the first password by an invitation's link."""
     form = Form(ResetPasswordIn)
     if form.submit(auth_service.accept_invitation):
+        access.keep_device()
         return told(url_for("auth.login"), message="Your account is ready. Sign in with your new password.")
     return form.render("auth/accept_invitation.html", **needed(link).model_dump())
 

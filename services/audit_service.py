@@ -42,6 +42,7 @@ ACTIONS: dict[str, str] = {
     "account:delete_refused": "Deletion refused",
     "account:login:success": "Signed in",
     "account:login:failure": "Sign-in refused",
+    "account:login:guessed": "Many wrong passwords in a row; owner told",
     "account:logout": "Signed out",
     "account:reauthenticate:success": "Confirmed who it is",
     "account:reauthenticate:failure": "Confirmation refused",
@@ -73,6 +74,7 @@ ACTIONS: dict[str, str] = {
     "role:delete": "Role deleted",
     "mail:resend": "Mail sent again",
     "audit:purge": "Old events removed from the audit log",
+    "security:slow_mode": "Wrong passwords for many accounts: slow mode",
 }
 CSV_COLUMNS = ("created_at", "action", "actor_id", "target_id", "ip", "user_agent", "request_id", "details")
 CSV_ROWS = 10_000

@@ -11,6 +11,7 @@ from services import (
     api_key_service,
     audit_service,
     deletion_service,
+    guess_service,
     known_device_service,
     link_service,
     mail_service,
@@ -293,30 +294,28 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     if user.frozen_at is not None:
         user.frozen_at = None
         audit_service.record("account:unfreeze", actor_id=user.id)
+    # Or whoever guesses at this account could still keep its owner out: unknown devices wait together.
+    known_device_service.remember_browser(user)
+    guess_service.forget(user.id)
     return user
 
 
 def _confirmed(by: Principal, password: str, refusal: str) -> User:
     """The acting user, locked, after he has shown his password. Counts tries like a sign-in does."""
-    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     user = user_service.load_own(by)
-    if not password_service.verify(password, user.password_hash):
+    if not guess_service.own(password, by=by):
         audit_service.record(refusal, actor_id=user.id)
         raise ReauthenticationRequired(
             "The current password is wrong.", details={"field": "current_password"}
         )
-    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     return user
 
 
 def _check_password(by: Principal, password: str, refusal: str, *, target_id: int) -> None:
     """As `_confirmed`, for what is done to others: without a lock, or two who do it to each other would deadlock."""
-    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
-    known = db.session.scalar(select(User.password_hash).where(User.id == by.user_id))
-    if not password_service.verify(password, known):
+    if not guess_service.own(password, by=by):
         audit_service.record(refusal, actor_id=by.user_id, target_id=target_id)
         raise ReauthenticationRequired("This is not your password.", details={"field": "current_password"})
-    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
 
 
 def _has_admin() -> bool:

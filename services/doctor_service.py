@@ -23,7 +23,15 @@ from models.base import now
 from models.data_export import DataExport
 from models.enums import MailStatus
 from models.second_factor import TotpCredential
-from services import crypto, health_service, media_service, operator_service, outbox_service, smtp
+from services import (
+    crypto,
+    health_service,
+    media_service,
+    operator_service,
+    outbox_service,
+    slow_mode_service,
+    smtp,
+)
 from services.base_service import probe
 from services.errors import Unavailable
 from services.settings.kinds import is_near
@@ -313,6 +321,12 @@ def _worker() -> Iterator[Finding]:
         yield Finding("outbox", "warn", f"{stats.failed} mails were given up", remedy)
 
 
+def _guesses() -> Iterator[Finding]:
+    if health_service.migrations()["status"] != "fail" and slow_mode_service.is_on():
+        remedy = 'docs/operating.md, "Slow mode": look for the addresses in the audit log and block them.'
+        yield Finding("guesses", "warn", "wrong passwords for many accounts: slow mode is on", remedy)
+
+
 def _redis() -> Iterator[Finding]:
     url = current_app.config["REDIS_URL"]
     if not url:
@@ -372,6 +386,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _administrator,
     _mail,
     _worker,
+    _guesses,
     _redis,
     _disk,
     _pictures,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from models.base import now
-from services import outbox_service, throttle_service
+from services import outbox_service, slow_mode_service, throttle_service
 from services.base_service import probe
 
 SLOW_MS = 250
@@ -118,7 +118,12 @@ def details() -> list[dict[str, Any]]:
     checks = [database()]
     if checks[0]["status"] != "fail":
         checks += [migrations(), _checked("outbox", _outbox)]
-    checks += [_checked("counters", _counters), _checked("pool", _pool), _checked("disk", _disk)]
+    checks += [
+        _checked("counters", _counters),
+        _checked("guesses", _guesses),
+        _checked("pool", _pool),
+        _checked("disk", _disk),
+    ]
     return [*checks, _checked("log", _log)]
 
 
@@ -154,6 +159,17 @@ def _counters() -> dict[str, Any]:
     if throttle_service.counts_together():
         return {"status": "pass", "detail": "shared by all processes"}
     return {"status": "warn", "detail": COUNTERS_AWAY}
+
+
+def _guesses() -> dict[str, Any]:
+    seconds = slow_mode_service.seconds_left()
+    if not seconds:
+        return {"status": "pass", "detail": "no more wrong passwords than usual"}
+    return {
+        "status": "warn",
+        "detail": f"wrong passwords for many accounts: unknown devices get fewer tries for {seconds / 60:.0f} minutes",
+        "slow_mode_seconds": round(seconds),
+    }
 
 
 def _log() -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Known devices: where an account was signed in before. An unknown one is told to its owner (ASVS 6.3.5).
 
 A browser shows the token of its device cookie, which nobody can guess; a program only what it calls itself, which
-everybody can: so a program is known for this mail, and never for the throttling.
+everybody can: so a program is known for this mail, and never for the throttling (docs/security/throttling.md).
 """
 
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, literal_column
+from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, false, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from models import User, db
@@ -33,6 +33,32 @@ def greet_program(user: User, name: str | None, *, since_before: bool) -> None:
     calls_itself = f"{origin().user_agent or ''}\n{name or ''}"
     digest = token_service.keyed_digest("program", calls_itself)
     _greet(user, digest, name or device_name(origin().user_agent), since_before=since_before)
+
+
+def remember_browser(user: User) -> None:
+    """Note the browser in use without a sign-in: a mailed link was used in it, and its owner is told of that."""
+    token = origin().device
+    is_new = token is not None and _note(user.id, token_service.digest(token))
+    if is_new and user.last_login_at is not None:
+        audit_service.record("account:device:new", actor_id=user.id, device=device_name(origin().user_agent))
+
+
+def browser_digest() -> bytes | None:
+    """What the database keeps of the browser in use, known or not; None for programs."""
+    token = origin().device
+    return None if token is None else token_service.digest(token)
+
+
+def knows_browser(user_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether the account of a statement knows the browser in use. Never for a program, whatever it calls itself."""
+    digest = browser_digest()
+    if digest is None:
+        return false()
+    return exists().where(
+        KnownDevice.user_id == user_id,
+        KnownDevice.token_hash == digest,
+        KnownDevice.last_used_at > now() - LIFE,
+    )
 
 
 def purge() -> int:

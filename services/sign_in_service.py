@@ -18,6 +18,7 @@ from services import (
     audit_service,
     challenge_service,
     factor_service,
+    guess_service,
     identity_service,
     known_device_service,
     passkey_service,
@@ -180,20 +181,17 @@ def reauthenticate(data: Reauthentication, *, by: Principal) -> str | None:
     """Show again who one is: the session is fresh for ten minutes. A browser gets a new token for its cookie.
 
     Raises ReauthenticationRequired (wrong), InvalidToken (a passkey's challenge is over) or RateLimited; tries count
-    together with those of the sign-in.
+    together with those of the sign-in: of passwords with passwords, of codes with codes.
     """
-    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, by.email)
-    user = user_service.load(by.user_id)
     if isinstance(data, ReauthenticateByPasskeyIn):
         is_right, field = _is_passkey_of(by, data), "credential"
     elif isinstance(data, ReauthenticateByCodeIn):
-        is_right, field = factor_service.check_code(user, data.code), "code"
+        is_right, field = _is_code_of(by, data.code), "code"
     else:
-        is_right, field = password_service.verify(data.password, user.password_hash), "password"
+        is_right, field = guess_service.own(data.password, by=by), "password"
     if not is_right:
         audit_service.record("account:reauthenticate:failure", actor_id=by.user_id)
         raise ReauthenticationRequired("That is not right.", details={"field": field})
-    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, by.email)
     audit_service.record("account:reauthenticate:success", actor_id=by.user_id)
     return session_service.renew(by)
 
@@ -202,19 +200,13 @@ def _by_password(email: str, password: str) -> User:
     """The account that this address and password open.
 
     Raises InvalidCredentials, the same for every reason; EmailNotVerified only when the password is right; RateLimited
-    after ten tries in five minutes on an account or from an address, whether or not the account exists.
+    where guess_service has somebody wait, whether or not the account exists.
     """
-    throttle_service.spend(throttle_service.LOGIN_BY_ACCOUNT, email)
-    throttle_service.spend(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
-    user = user_service.find_by_email(email)
-    matches = password_service.verify(password, user.password_hash if user else None)
-    if user is not None and matches:
-        suspension_service.end_if_over(user)
-    if user is None or not matches or not user.is_active or user.frozen_at is not None:
+    guess = guess_service.by_address(email, password)
+    user = guess.user
+    if user is None or not guess.is_right:
         _note_failure(user)
         raise InvalidCredentials
-    throttle_service.refund(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address())
-    throttle_service.forget(throttle_service.LOGIN_BY_ACCOUNT, email)
     if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
         raise EmailNotVerified(details={"reason": "email_not_verified"})
     if password_service.needs_rehash(user.password_hash or ""):
@@ -288,6 +280,14 @@ def _is_passkey_of(by: Principal, data: PasskeyAnswerIn) -> bool:
         _note_passkey(refused)
         return False
     return bool(answer.asked["use"] == REAUTHENTICATE and answer.asked["session"] == str(by.session_id))
+
+
+def _is_code_of(by: Principal, code: str) -> bool:
+    factor_service.spend_try(by.user_id)
+    is_right = factor_service.check_code(user_service.load(by.user_id), code)
+    if is_right:
+        factor_service.forget_tries(by.user_id)
+    return is_right
 
 
 def _note_passkey(refused: NotAccepted) -> None:

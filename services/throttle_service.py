@@ -6,6 +6,7 @@ counts for itself: stricter or laxer for a while, never unlimited.
 
 import hashlib
 import ipaddress
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.connections import Watch
@@ -35,8 +36,7 @@ REDIS_SECONDS = 0.1
 REST_SECONDS = 5.0
 AWAY = (RedisError, SQLAlchemyError)
 
-LOGIN_BY_ACCOUNT = RateLimitItemPerMinute(10, 5, namespace="login-account")
-LOGIN_BY_ADDRESS = RateLimitItemPerMinute(10, 5, namespace="login-address")
+LOGIN_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="login-address")
 REGISTER_BY_ADDRESS = RateLimitItemPerHour(20, namespace="register-address")
 REGISTER_MAIL = RateLimitItemPerMinute(1, namespace="register-mail")
 VERIFY_MAIL = RateLimitItemPerHour(3, 6, namespace="verify-mail")
@@ -90,7 +90,11 @@ class Counters:
 
 
 def init_app(app: Flask) -> None:
-    """Choose the storage: RATELIMIT_STORAGE_URI, else REDIS_URL, else PostgreSQL on two connections of its own."""
+    """Choose the storage: RATELIMIT_STORAGE_URI, else REDIS_URL, else PostgreSQL on two connections of its own.
+
+    Those two are there in any case: guesses at passwords are counted in PostgreSQL alone.
+    """
+    engine = app.extensions["counter_engine"] = _own_engine(app)
     uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
     if uri.startswith("redis"):
         options: dict[str, Any] = {
@@ -100,25 +104,27 @@ def init_app(app: Flask) -> None:
         }
         storage = cast("Storage", storage_from_string(uri, **options))
     else:
-        engine = create_engine(
-            app.config["SQLALCHEMY_DATABASE_URI"],
-            **{**app.config["SQLALCHEMY_ENGINE_OPTIONS"], "pool_size": 2, "max_overflow": 2},
-        )
-        watch: Watch = app.extensions["database_watch"]
-        watch.over(engine, sockets=app.config["SQLALCHEMY_POOL_PRE_PING"])
-        app.extensions["counter_engine"] = engine
         storage = PostgresStorage(engine)
     app.extensions["counters"] = Counters(storage)
 
 
-def spend(limit: RateLimitItem, who: str) -> None:
-    """Count one more; raise RateLimited, with the seconds to wait, once it is more than the limit allows."""
+def spend(limit: RateLimitItem, who: str, *, most: int | None = None) -> None:
+    """Count one more; raise RateLimited, with the seconds to wait, once it is more than the limit allows.
+
+    `most` is a smaller amount that holds just now, of the same count.
+    """
     if not current_app.config["RATELIMIT_ENABLED"]:
         return
     key, counters = _key(limit, who), _counters()
-    if counters.call(lambda storage: storage.incr(key, limit.get_expiry())) > limit.amount:
+    if counters.call(lambda storage: storage.incr(key, limit.get_expiry())) > (most or limit.amount):
         expiry = counters.call(lambda storage: storage.get_expiry(key))
-        raise RateLimited(retry_after_seconds=max(1, round(expiry - time.time())))
+        raise too_soon(expiry - time.time())
+
+
+def too_soon(seconds: float) -> RateLimited:
+    """The refusal of what may be tried again in so many seconds."""
+    whole = max(1, math.ceil(seconds))
+    return RateLimited(f"Too many attempts. Try again in {_in_words(whole)}.", retry_after_seconds=whole)
 
 
 def allows(limit: RateLimitItem, who: str) -> bool:
@@ -147,6 +153,19 @@ def add(limit: RateLimitItem, who: str, amount: int) -> int:
     return _counters().call(lambda storage: storage.incr(_key(limit, who), limit.get_expiry(), amount=amount))
 
 
+def seconds_left(limit: RateLimitItem, who: str) -> float:
+    """How long the window of this one still lasts; nothing when there is none. Counts nothing."""
+    key = _key(limit, who)
+    if _counters().call(lambda storage: storage.get(key)) < 1:
+        return 0.0
+    return max(0.0, _counters().call(lambda storage: storage.get_expiry(key)) - time.time())
+
+
+def is_counted(limit: RateLimitItem, who: str) -> bool:
+    """Whether anything was counted in the present window. Counts nothing."""
+    return _counters().call(lambda storage: storage.get(_key(limit, who))) > 0
+
+
 def counts_together() -> bool:
     """Whether the shared counters are within reach: asked of Redis; PostgreSQL has its own check."""
     counters = _counters()
@@ -169,6 +188,17 @@ def address() -> str:
     return text
 
 
+def _own_engine(app: Flask) -> Engine:
+    """Connections that commit by themselves, so that what is refused still counts."""
+    engine = create_engine(
+        app.config["SQLALCHEMY_DATABASE_URI"],
+        **{**app.config["SQLALCHEMY_ENGINE_OPTIONS"], "pool_size": 2, "max_overflow": 2},
+    )
+    watch: Watch = app.extensions["database_watch"]
+    watch.over(engine, sockets=app.config["SQLALCHEMY_POOL_PRE_PING"])
+    return engine
+
+
 def _counters() -> Counters:
     counters: Counters = current_app.extensions["counters"]
     return counters
@@ -178,3 +208,10 @@ def _key(limit: RateLimitItem, who: str) -> str:
     # Addresses are personal data: the table holds digests.
     digest = hashlib.blake2b(who.strip().lower().encode("utf-8", "replace"), digest_size=16).hexdigest()
     return f"{limit.namespace}/{limit.amount}/{limit.get_expiry()}/{digest}"
+
+
+def _in_words(seconds: int) -> str:
+    """30 seconds, 2 minutes, 5 hours: rounded up, so that nobody comes back too soon."""
+    unit, size = ("second", 1) if seconds < 60 else ("minute", 60) if seconds < 7200 else ("hour", 3600)
+    count = math.ceil(seconds / size)
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

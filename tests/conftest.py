@@ -108,6 +108,7 @@ def app(request: pytest.FixtureRequest) -> Iterator[Flask]:
             db.session.session_factory.configure(join_transaction_mode="conditional_savepoint")
         with app.extensions["counter_engine"].connect() as counters:
             counters.execute(text("DELETE FROM rate_limits"))
+            counters.execute(text("DELETE FROM password_tries"))
 
 
 @pytest.fixture

@@ -254,7 +254,9 @@ def test_every_recorded_action_is_in_the_vocabulary() -> None:
     recorded = set()
     for path in sources("services", "blueprints"):
         recorded |= set(
-            re.findall(r'"((?:account|audit|mail|role)(?::[a-z_]+)+)"', path.read_text(encoding="utf-8"))
+            re.findall(
+                r'"((?:account|audit|mail|role|security)(?::[a-z_]+)+)"', path.read_text(encoding="utf-8")
+            )
         )
     recorded -= {name for name in recorded if name in PERMISSIONS}
     assert recorded <= set(ACTIONS)

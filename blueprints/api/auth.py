@@ -73,7 +73,7 @@ def register(body: RegisterIn) -> None:
 def login(body: ApiLoginIn) -> SignedInOut | SecondFactorRequiredOut:
     """Sign in with address and password.
 
-    Gives an access token for ten minutes and a refresh token. Ten failures in five minutes make you wait.
+    Gives an access token for ten minutes and a refresh token. After five failures each makes you wait longer.
     """
     return sign_in_service.api(body)
 

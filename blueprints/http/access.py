@@ -236,6 +236,11 @@ def sign_in(token: str, principal: Principal) -> None:
         session_service.log_out(before)
     session.clear()
     login_user(Visitor(token, principal))
+    keep_device()
+
+
+def keep_device() -> None:
+    """Give this browser the cookie by which an account knows it again."""
     after_this_request(_keep_device)
 
 

@@ -167,13 +167,15 @@ def test_verification_can_be_optional(
 
 
 def test_the_eleventh_try_waits_and_the_right_password_too(client: PageClient, alice: Person) -> None:
-    for _ in range(10):
-        assert client.submit("/auth/login", email=alice.email, password="wrong").status_code == 401
+    tries = [client.submit("/auth/login", email=alice.email, password="wrong") for _ in range(11)]
+    assert [answer.status_code for answer in tries] == [401] * 5 + [429] * 6
     form = client.sign_in(alice)
     json = client.post("/auth/login", json={"email": alice.email, "password": alice.password})
     assert (form.status_code, json.status_code) == (429, 429)
     assert int(form.headers["Retry-After"]) > 0
-    assert "Too many attempts" in form.text
+    assert "Too many attempts. Try again in " in form.text
+    assert f'value="{alice.email}"' in form.text
+    assert alice.password not in form.text
 
 
 # ------------------------------------------------------------------------------------------- where next leads

@@ -55,6 +55,8 @@ CASES: dict[str, dict[str, Any]] = {
     "role_changed": {**ALICE, "old_role": "member", "new_role": "editor"},
     "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
     "new_device": ALICE,
+    "password_guessed": {**ALICE, "failures": "100"},
+    "slow_mode": {**ALICE, "most": "500"},
     "oldest_session_ended": {**ALICE, "device_name": "Firefox on Linux", "most": "20"},
     "factor_added": {**ALICE, "factor": "a code of an authenticator app"},
     "factors_reset": ALICE,
@@ -71,6 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
 #: Their makers are, or may be, administrators, whose device and address are nobody's business; or the
 #: worker, which has neither.
 WITHOUT_ORIGIN = {
+    "slow_mode",
     "factors_reset",
     "suspended",
     "reinstated",

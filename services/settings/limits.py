@@ -1,0 +1,22 @@
+"""The variables of limits: how often somebody may try, and where that is counted."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from services.settings.kinds import StorageUri
+from services.settings.loading import Settings
+
+
+class Limits(Settings):
+    """Part of every environment's settings."""
+
+    RATELIMIT_ENABLED: bool = True
+    """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""
+    RATELIMIT_STORAGE_URI: StorageUri = ""
+    """Where counters live: `postgresql` or redis://… Empty: REDIS_URL when that is set, else postgresql."""
+    API_REQUESTS_PER_MINUTE: Annotated[int, Field(ge=1)] = 600
+    """Calls a user, or an address without one, may make."""
+    SPRAY_LIMIT: Annotated[int, Field(ge=10)] = 500
+    """Wrong passwords from unknown devices in five minutes, all accounts together, that are still usual. Above it
+    such devices get fewer tries and administrators a mail (docs/security/throttling.md)."""
