@@ -250,6 +250,14 @@ def _in_ascii(address: str) -> str:
     return checked.ascii_email or f"{checked.local_part}@{checked.ascii_domain}"
 
 
+def ascii_domain(address: str) -> str:
+    """The domain of an address as the network spells it (IDNA 2008); as it is when it can't be spelled so."""
+    try:
+        return _in_ascii(address).rpartition("@")[2]
+    except EmailNotValidError:
+        return address.rpartition("@")[2]
+
+
 @contextmanager
 def _deadline(client: smtplib.SMTP) -> Iterator[None]:
     """Hang up when the block takes too long: a timeout counts anew at each byte a dripping server sends."""

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from blueprints.http import headers
 from services.clock import now
 from services.device import device_name
+from services.smtp import ascii_domain
 
 TINTS = 6
 YEAR_SECONDS = 31_536_000
@@ -25,7 +26,9 @@ def init_app(app: Flask) -> None:
         version=app.config["VERSION"],
         csp_nonce=lambda: headers.nonce(request.environ),
     )
-    app.jinja_env.filters.update(when=when, initials=initials, tint=tint, device=device_name)
+    app.jinja_env.filters.update(
+        when=when, initials=initials, tint=tint, device=device_name, unmistakable=unmistakable
+    )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
 
@@ -47,6 +50,12 @@ def keep_if_hashed(response: Response, path: str) -> Response:
     if response.status_code in {200, 304} and request.args.get("v") == content_hash(path):
         response.headers["Cache-Control"] = f"public, max-age={YEAR_SECONDS}, immutable"
     return response
+
+
+def unmistakable(address: str) -> str:
+    """An e-mail address with a foreign domain spelled in ASCII beside it: `а` and `a` look alike, `xn--` does not."""
+    domain = address.rpartition("@")[2]
+    return address if domain.isascii() else f"{address} ({ascii_domain(address)})"
 
 
 def when(moment: datetime | None, absent: str = "Never") -> Markup:

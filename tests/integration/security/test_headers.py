@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from services.errors import Unavailable
 from tests.clients import Api
 from tests.factories import Person
 
@@ -41,6 +42,55 @@ def test_every_answer_bears_the_headers_once(app: Flask, address: str) -> None:
     for name in ("Permissions-Policy", "Content-Security-Policy", "X-Request-ID", "Cache-Control"):
         assert len(headers.getlist(name)) == 1
     assert "Server" not in headers
+
+
+def fault() -> None:
+    raise RuntimeError("a fault of ours")
+
+
+def away() -> None:
+    raise Unavailable
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "address", "more"),
+    [
+        (303, "GET", "/dashboard", {}),
+        (400, "GET", "/api/v1/status", {"headers": {"Host": "evil.example"}}),
+        (403, "POST", "/auth/login", {}),
+        (405, "DELETE", "/auth/login", {}),
+        (413, "POST", "/api/v1/auth/login", {"data": b"x" * 2_000_000, "content_type": "application/json"}),
+        (415, "POST", "/api/v1/auth/login", {"data": b"x", "content_type": "text/plain"}),
+        (422, "POST", "/api/v1/auth/login", {"json": {}}),
+        (500, "GET", "/api/v1/status", {"instead": fault}),
+        (500, "GET", "/auth/login", {"instead": fault}),
+        (503, "GET", "/api/v1/status", {"instead": away}),
+        (503, "GET", "/auth/login", {"instead": away}),
+    ],
+)
+def test_refusals_and_faults_bear_them_too(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, status: int, method: str, address: str, more: dict[str, Any]
+) -> None:
+    if instead := more.pop("instead", None):
+        monkeypatch.setattr(type(app), "dispatch_request", lambda *_: instead())
+    answer = app.test_client().open(address, method=method, **more)
+    assert answer.status_code == status
+    assert {name: answer.headers.getlist(name) for name in EVERYWHERE} == {
+        name: [value] for name, value in EVERYWHERE.items()
+    }
+    for name in ("Content-Security-Policy", "X-Request-ID"):
+        assert len(answer.headers.getlist(name)) == 1
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Server" not in answer.headers
+
+
+def test_who_has_to_wait_is_told_under_the_same_headers(api: Api, alice: Person) -> None:
+    wrong = {"email": alice.email, "password": "wrong horse battery"}
+    answer = [api.post("/auth/login", wrong) for _ in range(11)][-1]
+    assert answer.status_code == 429
+    assert {name: answer.headers.getlist(name) for name in EVERYWHERE} == {
+        name: [value] for name, value in EVERYWHERE.items()
+    }
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -207,3 +207,13 @@ def test_formulas_are_defused(app: Flask, desk: PageClient, name: str) -> None:
 def test_the_csv_of_a_filter_that_is_wrong_is_the_page_that_says_so(desk: PageClient) -> None:
     response = desk.get("/admin/users.csv?role=king&q=x")
     assert (response.status_code, response.location) == (303, "/admin/users?q=x&role=king")
+
+
+def test_a_lookalike_domain_is_told_by_its_other_spelling(app: Flask, desk: PageClient) -> None:
+    """A3: `а` of the Cyrillic alphabet in the place of `a`."""
+    twin = make_person(app, "Alice Twin", email="alice@ex\u0430mple.com")
+    make_person(app, "Alice True", email="alice@example.com")
+    for path in ("/admin/users", f"/admin/users/{twin.id}"):
+        page = desk.get(path).text
+        assert "(xn--exmple-4nf.com)" in page
+    assert desk.get("/admin/users").text.count("(xn--") == 1
