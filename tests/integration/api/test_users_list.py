@@ -12,15 +12,9 @@ from services import audit_service
 from services.base_service import unit_of_work
 from tests.clients import Api
 from tests.conftest import counted
-from tests.factories import Person, make_person
+from tests.factories import make_person
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def admin(api: Api, ada: Person) -> Api:
-    """Ada's program."""
-    return api.as_(ada)
 
 
 @pytest.fixture
