@@ -156,7 +156,7 @@ def test_people_read_why_and_find_the_way_back(acting: PageClient) -> None:
 def test_the_banner_is_on_every_page_even_on_one_that_is_not_there(acting: PageClient, bob: Person) -> None:
     for path in ("/", "/dashboard", "/account/profile", "/account/history", "/api/docs", "/problems"):
         page = acting.get(path).text
-        assert f'You are signed in as <strong class="breakable">{bob.name}</strong>' in page, path
+        assert f'You are signed in as <strong class="impersonation__name">{bob.name}.</strong>' in page, path
         assert "impersonation__stop" in page
     missing = acting.get("/not-there")
     assert missing.status_code == 404

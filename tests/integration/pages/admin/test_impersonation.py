@@ -37,7 +37,7 @@ def test_an_administrator_sees_what_the_person_sees_and_is_himself_again(
     assert (answer.status_code, answer.location) == (303, "/dashboard")
     page = desk.get("/dashboard").text
     assert f"Hello, {bob.name}" in page
-    assert f'You are signed in as <strong class="breakable">{bob.name}</strong>' in page
+    assert f'You are signed in as <strong class="impersonation__name">{bob.name}.</strong>' in page
     assert who_is(desk) == bob.email
     assert desk.get("/admin/users").status_code == 403
 
