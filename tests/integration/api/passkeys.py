@@ -1,4 +1,4 @@
-"""What the tests of passkeys share: making one, being asked for it, answering with it (cases A82 to A84)."""
+"""What the tests of passkeys share: making one, being asked for it, answering with it."""
 
 from typing import Any
 

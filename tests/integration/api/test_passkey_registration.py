@@ -1,4 +1,4 @@
-"""Making a passkey: what is asked of the device, and which answers of it are refused."""
+"""Making a passkey: what is asked of the device, and which answers of it are refused (security cases A82, A84)."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Signing in with a passkey: as the only step, after an address, as the second step; and being fresh again."""
+"""Signing in with a passkey, as the only step, after an address or as the second, and being fresh again (A82, A83)."""
 
 import threading
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""From the outbox over a real SMTP server: each mail arrives once, as it was written (F14–F20)."""
+"""From the outbox over a real SMTP server: each mail arrives once, as it was written (F18, F19)."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What goes wrong while mails are sent: which are tried again, which are given up, and none is in another's way."""
+"""What goes wrong while mails are sent: which wait, which are given up, and none is in another's way (F14–F17, F20)."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Which account one comes to by signing in elsewhere: made, found, joined (security cases A7, A85, A87, A88, A91)."""
+"""Which account one comes to by signing in elsewhere: made, found, joined (security cases A7, A87, A88, A91)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The second step after signing in elsewhere: when it is asked, and what proves it already."""
+"""The second step after signing in elsewhere: when it is asked, and what proves it already (security case A91)."""
 
 from datetime import timedelta
 from typing import Any

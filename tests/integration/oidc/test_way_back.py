@@ -1,4 +1,4 @@
-"""The way to the issuer and back: state, nonce and PKCE, and who may set out or return."""
+"""The way to the issuer and back: state, nonce and PKCE, and who may set out or return (security case A85)."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
