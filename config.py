@@ -63,6 +63,7 @@ MADE = PROJECT_ROOT / "instance" / "development.env"
 LEAST_HASH_COST = 19456 * 2
 TESTING_KEY = "dGVzdGluZy1vbmx5LWZpZWxkLWtleS0wMTIzNDU2Nzg="
 SMTP_OVER_TLS = 465
+NAMES_OF_ADDRESSES = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # noqa: S104 - replaced
 
 WhoNeedsSecondStep = Literal["none", "admins", "all"]
 
@@ -288,10 +289,10 @@ class Config(AuditSettings, Limits):
 
     @property
     def url(self) -> str:
-        """Where people reach the site, without a slash at the end."""
+        """Where people reach the site, without a slash at the end. This machine by its name: passkeys want one."""
         if self.BASE_URL:
             return self.BASE_URL
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.FLASK_HOST, self.FLASK_HOST)  # noqa: S104 - replaced
+        host = NAMES_OF_ADDRESSES.get(self.FLASK_HOST, self.FLASK_HOST)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 

@@ -28,6 +28,7 @@ bp = Blueprint("start_commands", __name__, cli_group=None)
 PORTS_TRIED = 50
 START_SECONDS = 60.0
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # names of it, nothing listens there by itself
+LOCALHOST = {"127.0.0.1", "::1"}
 WATCHED = ("app.py", "config.py", "extensions.py", "blueprints", "models", "services", "templates/emails")
 
 
@@ -159,14 +160,26 @@ def _listen() -> socket.socket:
     raise click.ClickException(f"Ports {wanted} to {port} are in use. Choose another one: PORT=8000 ./run")
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.socket(_family(host)) as somebody:
+            somebody.settimeout(1)
+            return somebody.connect_ex((host, port)) == 0
+    except OSError:  # a machine without IPv6
+        return False
+
+
 def _bound(host: str, port: int) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Where somebody listens on every address, binding a single one may work, and browsers then find the other.
-    with socket.socket(family) as somebody:
-        somebody.settimeout(1)
-        if somebody.connect_ex((EVERYWHERE.get(host, host), port)) == 0:
-            return None
-    listener = socket.socket(family)
+    # Where somebody listens on every address, binding a single one may work, and browsers then find the other;
+    # localhost is two addresses, of which they try the one first that we don't have.
+    reached = EVERYWHERE.get(host, host)
+    if any(_answers(address, port) for address in (LOCALHOST if reached in LOCALHOST else {reached})):
+        return None
+    listener = socket.socket(_family(host))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

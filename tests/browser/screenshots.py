@@ -1,7 +1,7 @@
 """The pictures of the documentation, taken of a site that shows the demonstration:
 
 ./run demo && ./run
-.venv/bin/python -m tests.browser.screenshots http://127.0.0.1:5000 EMAIL PASSWORD
+.venv/bin/python -m tests.browser.screenshots http://localhost:5000 EMAIL PASSWORD
 """
 
 import sys

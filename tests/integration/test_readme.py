@@ -36,7 +36,7 @@ def site(app: Flask) -> Iterator[str]:
 def test_the_first_call_works_as_it_stands_there(site: str) -> None:
     snippet = re.search(r"```sh\n(site=.*?)```", README, flags=re.DOTALL)
     assert snippet is not None
-    script = snippet[1].replace("http://127.0.0.1:5000", site)
+    script = snippet[1].replace("http://localhost:5000", site)
     done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, timeout=50, check=True)
     last = json.loads(done.stdout[done.stdout.rindex('{"success"') :])
     assert last["success"] is True

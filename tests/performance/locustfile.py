@@ -1,6 +1,6 @@
 """People and programs for locust, which has an environment of its own:
 
-    uvx locust -f tests/performance/locustfile.py --host=http://127.0.0.1:5000 --users 50 --spawn-rate 10
+    uvx locust -f tests/performance/locustfile.py --host=http://localhost:5000 --users 50 --spawn-rate 10
 
 Each user registers, reads his mail in the development mailbox, confirms, signs in and looks around. For a local
 development server with RATELIMIT_ENABLED=false.

@@ -91,7 +91,7 @@ def test_flask_run_works_by_itself_and_links_follow_its_port(folder: Path) -> No
         )
         assert urllib.request.urlopen(request, timeout=20).status == 202
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/dev/mail.json", timeout=20) as mails:
-            assert f"http://127.0.0.1:{port}/auth/verify-email" in json.load(mails)[0]["text"]
+            assert f"http://localhost:{port}/auth/verify-email" in json.load(mails)[0]["text"]
     finally:
         start.kill()
         gone(folder)

@@ -89,7 +89,7 @@ def test_busy_port_is_said_and_the_next_one_taken(begin: Begin) -> None:
     with socket.create_server(("127.0.0.1", port)):
         start = begin(PORT=str(port)).up()
     assert f"Port {port} is in use; taking {port + 1}." in start.said
-    assert start.site == f"http://127.0.0.1:{port + 1}"
+    assert start.site == f"http://localhost:{port + 1}"
     assert b'"healthy"' in start.get("/health")
 
 
@@ -182,7 +182,7 @@ def test_python_app_py_is_the_same_without_the_worker(used_folder: Path) -> None
 
 
 def test_ipv6_and_every_address(begin: Begin) -> None:
-    assert begin(FLASK_HOST="0.0.0.0").up().site.startswith("http://127.0.0.1:")
+    assert begin(FLASK_HOST="0.0.0.0").up().site.startswith("http://localhost:")
     assert b'"healthy"' in begin(FLASK_HOST="::1").up().get("/health")
 
 

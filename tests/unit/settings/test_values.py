@@ -122,12 +122,14 @@ def test_near_hosts(host: str, near: bool) -> None:
 @pytest.mark.parametrize(
     ("address", "url"),
     [
-        ({}, "http://127.0.0.1:5000"),
-        ({"PORT": 5050}, "http://127.0.0.1:5050"),
-        ({"FLASK_PORT": 5051}, "http://127.0.0.1:5051"),
-        ({"PORT": 5050, "FLASK_PORT": 5051}, "http://127.0.0.1:5050"),
-        ({"FLASK_HOST": "0.0.0.0"}, "http://127.0.0.1:5000"),
+        ({}, "http://localhost:5000"),
+        ({"PORT": 5050}, "http://localhost:5050"),
+        ({"FLASK_PORT": 5051}, "http://localhost:5051"),
+        ({"PORT": 5050, "FLASK_PORT": 5051}, "http://localhost:5050"),
+        ({"FLASK_HOST": "0.0.0.0"}, "http://localhost:5000"),
         ({"FLASK_HOST": "::1"}, "http://[::1]:5000"),
+        ({"FLASK_HOST": "192.0.2.7"}, "http://192.0.2.7:5000"),
+        ({"FLASK_HOST": "2001:db8::7"}, "http://[2001:db8::7]:5000"),
         ({"BASE_URL": "http://portico.test:5000/", "PORT": 5050}, "http://portico.test:5000"),
     ],
 )
