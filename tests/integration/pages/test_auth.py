@@ -122,6 +122,18 @@ def test_verification_can_be_optional(
     assert "Your address is not confirmed" in client.get("/dashboard").text
 
 
+def test_optional_verification_keeps_nobody_waiting(
+    app: Flask, client: PageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = {"name": "Finn Berg", "email": "finn.berg@example.com", "password": "violet harbour lantern six"}
+    client.submit("/auth/register", **form)
+    assert "sign in</a> now" not in client.get("/auth/check-mail").text
+    monkeypatch.setitem(app.config, "EMAIL_VERIFICATION", "optional")
+    assert "sign in</a> now" in client.get("/auth/check-mail").text
+    signed_in = client.submit("/auth/login", email=form["email"], password=form["password"])
+    assert signed_in.location == "/dashboard"
+
+
 def test_the_eleventh_try_waits_and_the_right_password_too(client: PageClient, alice: Person) -> None:
     tries = [client.submit("/auth/login", email=alice.email, password="wrong") for _ in range(11)]
     assert [answer.status_code for answer in tries] == [401] * 5 + [429] * 6
