@@ -28,7 +28,7 @@ from services import (
     sign_in_service,
     user_service,
 )
-from services.errors import EmailNotVerified, InvalidToken, LinkExpired, UnsupportedMediaType
+from services.errors import EmailNotVerified, InvalidToken, LinkExpired, RateLimited, UnsupportedMediaType
 from services.schemas.auth import (
     EmailIn,
     LinkOut,
@@ -118,7 +118,12 @@ def login() -> Response:
     is_unverified = isinstance(form.error, EmailNotVerified)
     if is_unverified:
         session[MAILED_TO] = form["email"].value
-    return form.render("auth/login.html", next_url=next_url, offer_verification=is_unverified)
+    return form.render(
+        "auth/login.html",
+        next_url=next_url,
+        offer_verification=is_unverified,
+        has_to_wait=isinstance(form.error, RateLimited),
+    )
 
 
 @bp.post("/passkey/options")

@@ -93,7 +93,10 @@ def verify_email(data: VerifyByLinkIn | VerifyByCodeIn) -> User:
 def request_reset(email: str) -> None:
     """Mail a link that sets a new password, if there is such an account; the caller sees no difference."""
     throttle_service.spend(throttle_service.RESET_BY_ADDRESS, throttle_service.address())
-    allowed = throttle_service.allows(throttle_service.RESET_MAIL, email)
+    # After five in a day one an hour still goes out, or a stranger could use up the owner's way back.
+    is_usual = throttle_service.allows(throttle_service.RESET_MAIL, email)
+    is_the_hours = throttle_service.allows(throttle_service.RESET_MAIL_AFTERWARDS, email)
+    allowed = is_usual or is_the_hours
     user = user_service.find_by_email(email)
     # Without a password and confirmed: somebody who signs in elsewhere, and may want one. Not so the invited.
     has_entered = user is not None and (user.password_hash is not None or user.email_verified)

@@ -142,6 +142,7 @@ def test_the_eleventh_try_waits_and_the_right_password_too(client: PageClient, a
     assert (form.status_code, json.status_code) == (429, 429)
     assert int(form.headers["Retry-After"]) > 0
     assert "Too many attempts. Try again in " in form.text
+    assert "Nobody is locked out" in form.text
     assert f'value="{alice.email}"' in form.text
     assert alice.password not in form.text
 
