@@ -139,15 +139,16 @@ def is_issuers(token: str) -> bool:
 def find_bearer(token: str) -> Principal:
     """Who calls with an access token of the issuer: the active account it is linked to, without a session of ours.
 
+    It may what its role allows and the token's scopes name as well (ASVS 10.3.2).
     One statement. Raises InvalidToken, TokenExpired, SecondFactorRequired when the account has a second step that the
     token does not prove, or Unavailable when the issuer's keys can't be had.
     """
     issuer = issuer_service.issuer()
-    subject, has_second_factor = issuer_tokens.read_access_token(token, issuer)
-    row = _bearer(issuer.identifier, subject)
+    shown = issuer_tokens.read_access_token(token, issuer)
+    row = _bearer(issuer.identifier, shown.subject)
     if row is None:
         raise InvalidToken("No account is connected to this token.")
-    if row.has_second_factor and not has_second_factor:
+    if row.has_second_factor and not shown.has_second_factor:
         raise SecondFactorRequired(NO_PROOF)
     return Principal(
         user_id=row.id,
@@ -155,10 +156,10 @@ def find_bearer(token: str) -> Principal:
         email=row.email,
         name=row.name,
         role=row.role,
-        permissions=frozenset(row.permissions),
+        permissions=shown.scopes & frozenset(row.permissions),
         kind=SessionKind.API,
         authenticated_at=NEVER,
-        has_second_factor=has_second_factor,
+        has_second_factor=shown.has_second_factor,
         deletes_at=row.deletes_at,
     )
 

@@ -58,15 +58,24 @@ def read_id_token(token: str, issuer: Issuer, *, nonce: str, max_age_seconds: in
     return shown(claims, authenticated_at)
 
 
-def read_access_token(token: str, issuer: Issuer) -> tuple[str, bool]:
-    """The subject of an access token for our API, and whether it proves a second step.
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """What a good access token says. `scopes` are every word that it grants, ours and others'."""
+
+    subject: str
+    has_second_factor: bool
+    scopes: frozenset[str]
+
+
+def read_access_token(token: str, issuer: Issuer) -> Delegated:
+    """Whom an access token for our API speaks for, what it lets its bearer do, and whether it proves a second step.
 
     Raises InvalidToken, TokenExpired, or Unavailable when the keys can't be had.
     """
     kind, claims = _verified(token, issuer, audience=current_app.config["OIDC_AUDIENCE"])
     if kind not in ACCESS_TYPES or ONLY_IN_ID_TOKENS & claims.keys():
         raise InvalidToken
-    return claims["sub"], _proves_second_factor(claims)
+    return Delegated(claims["sub"], _proves_second_factor(claims), _scopes(claims))
 
 
 def claims_to_be(token: str, issuer: str) -> bool:
@@ -148,3 +157,13 @@ def _proves_second_factor(claims: Mapping[str, Any]) -> bool:
     values += [claims["acr"]] if isinstance(claims.get("acr"), str) else []
     counting: tuple[str, ...] = current_app.config["OIDC_MFA_VALUES"]
     return bool(set(values) & (set(counting) - {"none"}))
+
+
+def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    """The words of `scope` (RFC 9068), `scp` (Entra ID) and `permissions` (Auth0); none where there is none."""
+    found: set[str] = set()
+    for name in ("scope", "scp", "permissions"):
+        told = claims.get(name)
+        words = told.split(" ") if isinstance(told, str) else told if isinstance(told, list) else ()
+        found.update(word for word in words if isinstance(word, str))
+    return frozenset(found)
