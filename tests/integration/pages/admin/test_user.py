@@ -1,57 +1,22 @@
-"""One account: shown, invited, given a role, suspended, signed out, sent a link, deleted."""
+"""One account: shown, given a role, suspended, signed out; and nobody rises by himself."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from models import AuditEvent, OneTimeToken, OutboxMail, Role, User, UserSession, db
-from services import outbox_service, user_service
+from models import Role, UserSession, db
+from services import user_service
 from services.base_service import unit_of_work
 from services.permissions import USERS_READ, USERS_WRITE
 from tests.clients import Api, PageClient
 from tests.conftest import counted
 from tests.factories import PASSWORD, Person, make_person
+from tests.integration.pages.admin.accounts import events, flash_after, live_sessions, mails_to, user_of
 from tests.integration.pages.admin.conftest import Browser
 from tests.state import unchanged, wait_for_a_lock
-
-
-def user_of(app: Flask, person_id: int) -> User | None:
-    """The account as it stands now."""
-    with app.app_context():
-        return db.session.get(User, person_id)
-
-
-def mails_to(app: Flask, address: str) -> list[str]:
-    """The kinds of the mails on their way to an address."""
-    with app.app_context():
-        return sorted(db.session.scalars(select(OutboxMail.kind).where(OutboxMail.to_address == address)))
-
-
-def events(app: Flask, action: str) -> list[dict[str, Any]]:
-    """Actor, target and details of every event of this kind."""
-    with app.app_context():
-        found = db.session.scalars(select(AuditEvent).where(AuditEvent.action == action))
-        return [{"actor": event.actor_id, "target": event.target_id, **event.details} for event in found]
-
-
-def live_sessions(app: Flask, person: Person) -> int:
-    """How many sessions an account has."""
-    with app.app_context():
-        mine = select(func.count()).select_from(UserSession).where(UserSession.user_id == person.id)
-        return db.session.scalar(mine) or 0
-
-
-def flash_after(client: PageClient, response: Any) -> str:
-    """What the page that a form leads to says."""
-    assert response.status_code == 303
-    page = client.get(response.location).text
-    found = re.search(r'role="(?:status|alert)">.*?<p>(.*?)</p>', page, re.DOTALL)
-    return found[1] if found else ""
-
 
 # ------------------------------------------------------------------------------------------------------------- show
 
@@ -79,55 +44,13 @@ def test_nobody_is_not_found(desk: PageClient, number: str) -> None:
     assert desk.get(f"/admin/users/{number}").status_code == 404
 
 
-# ----------------------------------------------------------------------------------------------------------- invite
-
-
-def test_an_invitation_is_mailed(app: Flask, desk: PageClient) -> None:
-    response = desk.submit("/admin/users/new", name="Dora", email="dora@example.com", role="editor")
-    assert "An invitation is on its way to dora@example.com." in flash_after(desk, response)
-    assert mails_to(app, "dora@example.com") == ["invitation"]
-    with app.app_context():
-        dora = db.session.scalars(select(User).where(User.email == "dora@example.com")).one()
-    assert (dora.role, dora.email_verified, dora.password_hash) == ("editor", False, None)
-
-
-@pytest.mark.parametrize(
-    ("fields", "field", "status"),
-    [
-        ({"name": "", "email": "dora@example.com", "role": "member"}, "name", 422),
-        ({"name": "Dora", "email": "dora", "role": "member"}, "email", 422),
-        ({"name": "Dora", "email": "dora@example.com", "role": "king"}, "role", 422),
-        ({"name": "Dora", "email": "ADA@EXAMPLE.COM", "role": "member"}, "", 409),
-    ],
-)
-def test_an_invitation_that_is_wrong_is_shown_again(
-    app: Flask, browser: Browser, fields: dict[str, str], field: str, status: int
-) -> None:
-    client = browser(make_person(app, "Ada Okonkwo", role="admin", email="ada@example.com"))
-    with unchanged(app):
-        response = client.submit("/admin/users/new", **fields)
-    assert response.status_code == status
-    assert "<title>Error: Invite a user" in response.text
-    if field:
-        assert f'href="#{field}"' in response.text
-    if fields["name"]:
-        assert 'value="Dora"' in response.text
-
-
-def test_an_invitation_takes_no_password(app: Flask, desk: PageClient) -> None:
-    desk.submit("/admin/users/new", name="Dora", email="dora@example.com", role="member", password=PASSWORD)
-    with app.app_context():
-        dora = db.session.scalars(select(User).where(User.email == "dora@example.com")).one()
-    assert dora.password_hash is None
-
-
 # ------------------------------------------------------------------------------------------------------------- role
 
 
 def test_another_role_is_given_and_told(app: Flask, desk: PageClient, bob: Person) -> None:
     response = desk.submit(f"/admin/users/{bob.id}/role", f"/admin/users/{bob.id}", role="admin")
     assert f"{bob.name} has the role admin now." in flash_after(desk, response)
-    assert user_of(app, bob.id).role == "admin"  # type: ignore[union-attr]
+    assert user_of(app, bob.id).role == "admin"
     assert mails_to(app, bob.email) == ["role_changed"]
 
 
@@ -185,7 +108,7 @@ def test_a_reinstated_person_is_told(app: Flask, desk: PageClient, bob: Person) 
     desk.submit(f"/admin/users/{bob.id}/suspend", reason="Sent spam.")
     response = desk.submit(f"/admin/users/{bob.id}/reinstate", f"/admin/users/{bob.id}")
     assert "The account is reinstated." in flash_after(desk, response)
-    assert user_of(app, bob.id).is_active  # type: ignore[union-attr]
+    assert user_of(app, bob.id).is_active
     assert "reinstated" in mails_to(app, bob.email)
 
 
@@ -251,93 +174,6 @@ def test_a_session_is_ended_under_its_own_account_only(
         assert desk.post(path, data={"csrf_token": token}).status_code == 404
 
 
-# ------------------------------------------------------------------------------------------------------- reset link
-
-
-def test_a_reset_link_is_mailed_and_works(app: Flask, desk: PageClient, bob: Person) -> None:
-    response = desk.submit(f"/admin/users/{bob.id}/reset-password", f"/admin/users/{bob.id}")
-    assert "The link is on its way" in flash_after(desk, response)
-    assert mails_to(app, bob.email) == ["reset_password"]
-    assert events(app, "account:password:reset_request")[0]["actor"] != bob.id
-    with app.app_context():
-        link = re.search(r"https?://\S+token=\S+", outbox_service.mailbox()[0].text)
-    assert link
-    theirs = app.test_client()
-    assert theirs.get(link[0], follow_redirects=True).status_code == 200
-
-
-def test_no_page_shows_the_link(app: Flask, desk: PageClient, bob: Person) -> None:
-    response = desk.submit(f"/admin/users/{bob.id}/reset-password", f"/admin/users/{bob.id}")
-    assert "token=" not in desk.get(response.location).text
-    assert "token=" not in desk.get("/admin/outbox").text
-
-
-def test_who_never_had_a_password_is_invited_again(app: Flask, desk: PageClient) -> None:
-    dora = make_person(app, "Dora", password_hash=None, email_verified=False)
-    desk.submit(f"/admin/users/{dora.id}/reset-password", f"/admin/users/{dora.id}")
-    assert mails_to(app, dora.email) == ["invitation"]
-
-
-def test_a_suspended_person_gets_no_link(app: Flask, desk: PageClient) -> None:
-    sam = make_person(app, "Sam", is_active=False, suspended_at=func.now())
-    with unchanged(app):
-        response = desk.submit(f"/admin/users/{sam.id}/reset-password", f"/admin/users/{sam.id}")
-    assert "Reinstate it first." in flash_after(desk, response)
-
-
-# ------------------------------------------------------------------------------------------------------------ delete
-
-
-def test_deleting_asks_for_ones_own_password(app: Flask, desk: PageClient, bob: Person) -> None:
-    response = desk.submit(f"/admin/users/{bob.id}/delete", reason="Asked for it.", current_password=PASSWORD)
-    assert response.location == "/admin/users"
-    assert f"The account of {bob.name} is deleted." in flash_after(desk, response)
-    assert user_of(app, bob.id) is None
-    assert mails_to(app, bob.email) == ["account_deleted"]
-    assert events(app, "account:delete")[0]["reason"] == "Asked for it."
-    assert desk.get(f"/admin/users/{bob.id}").status_code == 404
-
-
-@pytest.mark.parametrize("password", ["", "not my password", f"{PASSWORD} "])
-def test_without_the_password_nothing_is_deleted(
-    app: Flask, desk: PageClient, bob: Person, password: str
-) -> None:
-    with unchanged(app, but=("audit_events",)):
-        response = desk.submit(f"/admin/users/{bob.id}/delete", reason="Kept.", current_password=password)
-    assert response.status_code == (403 if password else 422)
-    assert 'href="#current_password"' in response.text
-    assert "Kept." in response.text
-    assert password not in response.text or not password
-    assert len(events(app, "account:delete_refused")) == (1 if password else 0)
-
-
-def test_the_password_of_the_account_itself_will_not_do(app: Flask, desk: PageClient) -> None:
-    bob = make_person(app, "Bob", password="his very own password")
-    with unchanged(app, but=("audit_events",)):
-        response = desk.submit(f"/admin/users/{bob.id}/delete", current_password=bob.password)
-    assert response.status_code == 403
-
-
-def test_guessing_the_password_is_slowed(app: Flask, desk: PageClient, bob: Person) -> None:
-    token = desk.token(f"/admin/users/{bob.id}/delete")
-    sent = {"csrf_token": token, "current_password": "wrong"}
-    tries = [desk.post(f"/admin/users/{bob.id}/delete", data=sent) for _ in range(11)]
-    assert [response.status_code for response in tries] == [403] * 5 + [429] * 6
-    assert int(tries[-1].headers["Retry-After"]) > 0
-    right = desk.post(f"/admin/users/{bob.id}/delete", data={**sent, "current_password": PASSWORD})
-    assert right.status_code == 429
-    assert user_of(app, bob.id) is not None
-
-
-def test_the_right_password_forgives_the_wrong_ones(app: Flask, desk: PageClient, bob: Person) -> None:
-    others = [make_person(app, f"Member {number}", password_hash="x") for number in range(2)]
-    for other in others:
-        for _ in range(4):
-            desk.submit(f"/admin/users/{bob.id}/delete", current_password="wrong")
-        response = desk.submit(f"/admin/users/{other.id}/delete", current_password=PASSWORD)
-        assert response.status_code == 303
-
-
 # ------------------------------------------------------------------------------------------ nobody rises by himself
 
 
@@ -383,30 +219,4 @@ def test_of_two_administrators_who_demote_each_other_one_is_told(app: Flask, bro
         response = call.result()
     assert response.status_code == 409
     assert "last active administrator" in response.text
-    assert user_of(app, ada.id).role == "admin"  # type: ignore[union-attr]
-
-
-@pytest.mark.real_database
-def test_of_two_administrators_who_delete_each_other_one_stays(app: Flask, browser: Browser) -> None:
-    people = [make_person(app, name, role="admin") for name in ("Ada Okonkwo", "Second Admin")]
-    clients = [browser(person) for person in people]
-    paths = [f"/admin/users/{person.id}/delete" for person in reversed(people)]
-    tokens = [client.token(path) for client, path in zip(clients, paths, strict=True)]
-
-    def delete(number: int) -> int:
-        sent = {"csrf_token": tokens[number], "current_password": PASSWORD}
-        return clients[number].post(paths[number], data=sent).status_code
-
-    with ThreadPoolExecutor(2) as pool:
-        statuses = list(pool.map(delete, range(2)))
-    assert statuses.count(303) >= 1
-    with app.app_context():
-        left = db.session.scalar(select(func.count()).select_from(User).where(User.role == "admin"))
-    assert left == 1
-
-
-def test_links_of_a_deleted_account_are_dead(app: Flask, desk: PageClient, bob: Person) -> None:
-    desk.submit(f"/admin/users/{bob.id}/reset-password", f"/admin/users/{bob.id}")
-    desk.submit(f"/admin/users/{bob.id}/delete", current_password=PASSWORD)
-    with app.app_context():
-        assert not db.session.scalar(select(func.count()).select_from(OneTimeToken))
+    assert user_of(app, ada.id).role == "admin"
