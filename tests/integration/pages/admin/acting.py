@@ -9,6 +9,7 @@ from models import AuditEvent, UserSession, db
 from tests.clients import Answer, PageClient
 from tests.factories import Person
 
+START, END = "account:impersonation:start", "account:impersonation:end"
 REASON = "He wrote that his picture does not show."
 
 
