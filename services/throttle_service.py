@@ -15,10 +15,8 @@ from typing import Any, TypeVar, cast
 import structlog
 from flask import Flask, current_app
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,7 +32,7 @@ Result = TypeVar("Result")
 REDIS_SECONDS = 0.1
 #: Counters that were out of reach are left alone for so long; then one caller tries.
 REST_SECONDS = 5.0
-AWAY = (RedisError, SQLAlchemyError)
+AWAY = (StorageError, SQLAlchemyError)
 
 LOGIN_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="login-address")
 REGISTER_BY_ADDRESS = RateLimitItemPerHour(20, namespace="register-address")
@@ -71,7 +69,7 @@ class Counters:
         try:
             result = act(self.storage)
         except AWAY as error:
-            log.warning("counters_away", reason=type(error).__name__)
+            log.warning("counters_away", reason=type(error.__cause__ or error).__name__)
             self.is_away, self._try_at = True, time.monotonic() + REST_SECONDS
             return act(self.fallback)
         if self.is_away:
@@ -97,16 +95,19 @@ def init_app(app: Flask) -> None:
     """
     engine = app.extensions["counter_engine"] = _own_engine(app)
     uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
-    if uri.startswith("redis"):
-        options: dict[str, Any] = {
-            "socket_timeout": REDIS_SECONDS,
-            "socket_connect_timeout": REDIS_SECONDS,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        storage = cast("Storage", storage_from_string(uri, **options))
-    else:
-        storage = PostgresStorage(engine)
+    storage = redis_storage(uri, REDIS_SECONDS) if uri.startswith("redis") else PostgresStorage(engine)
     app.extensions["counters"] = Counters(storage)
+
+
+def redis_storage(uri: str, seconds: float) -> Storage:
+    """Counters in Redis, asked once for so long. limits imports redis only here: it is 20 MiB of every process."""
+    options: dict[str, Any] = {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": None,
+        "wrap_exceptions": True,
+    }
+    return cast("Storage", storage_from_string(uri, **options))
 
 
 def spend(limit: RateLimitItem, who: str, *, most: int | None = None) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from flask import Flask
-from redis.exceptions import ConnectionError as RedisAway
+from limits.errors import StorageError
 
 from app import create_app
 from models.base import now
@@ -199,7 +199,7 @@ def test_a_process_slows_down_by_itself_while_the_counters_are_away(
     counters = app.extensions["counters"]
 
     def away(*given: object, **more: object) -> int:
-        raise RedisAway("gone")
+        raise StorageError(ConnectionError("gone"))
 
     for name in ("incr", "get", "get_expiry", "clear"):
         monkeypatch.setattr(counters.storage, name, away)
