@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from moto.server import ThreadedMotoServer
 
 from services import media_service
 from services.errors import NotFound, Unavailable
@@ -15,7 +16,6 @@ from tests.factories import Person
 from tests.integration.own_data.pictures import opened, picture
 from tests.state import unchanged
 
-moto_server = pytest.importorskip("moto.server")
 BUCKET = "portico-pictures"
 FILE = "0" * 32 + "-64.webp"
 
@@ -23,7 +23,7 @@ FILE = "0" * 32 + "-64.webp"
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """The server's address."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
