@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from models import Role, User, db
 from models.api_key import ApiKey
 from models.base import AnyRow, now
-from services import audit_service, mail_service, token_service, user_service
+from services import audit_service, security_service, token_service, user_service
 from services.base_service import fetch, found
 from services.errors import Conflict, Invalid
 from services.principal import Principal
@@ -104,7 +104,7 @@ def create(data: ApiKeyIn, *, by: Principal) -> NewApiKeyOut:
     Raises Invalid (a scope that is not the caller's, or an end in the past), Conflict (fifty are enough) or
     AccountFrozen.
     """
-    user_service.load_own(by)
+    user = user_service.load_own(by)
     _check(data, by)
     body = token_service.new_token()
     key = f"{PREFIX}{body}{_checksum(body)}"
@@ -119,7 +119,7 @@ def create(data: ApiKeyIn, *, by: Principal) -> NewApiKeyOut:
     db.session.add(row)
     db.session.flush()  # the id goes into the answer
     audit_service.record("account:api_key:create", actor_id=by.user_id, key=data.name, scopes=row.scopes)
-    mail_service.send("api_key_made", to=by.email, name=by.name, key_name=data.name)
+    security_service.tell(user, "api_key_made", key_name=data.name)
     return NewApiKeyOut(
         id=row.id, name=row.name, prefix=row.prefix, scopes=row.scopes, expires_at=row.expires_at, key=key
     )

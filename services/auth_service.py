@@ -16,6 +16,7 @@ from services import (
     link_service,
     mail_service,
     password_service,
+    security_service,
     session_service,
     throttle_service,
     user_service,
@@ -160,7 +161,7 @@ def reset_password(data: ResetPasswordIn) -> None:
     """
     user = _by_link(data.token, TokenPurpose.RESET_PASSWORD, data.password)
     audit_service.record("account:password:reset", actor_id=user.id)
-    mail_service.send("password_changed", to=user.email, name=user.name)
+    security_service.tell(user, "password_changed")
 
 
 def accept_invitation(data: ResetPasswordIn) -> User:
@@ -181,7 +182,7 @@ def change_password(data: ChangePasswordIn, *, by: Principal) -> str | None:
     link_service.forget_all(user.id)
     session_service.end_all(user.id, keep=by.session_id)
     audit_service.record("account:password:change", actor_id=user.id)
-    mail_service.send("password_changed", to=user.email, name=user.name)
+    security_service.tell(user, "password_changed")
     return session_service.renew(by)
 
 
@@ -194,7 +195,7 @@ def request_email_change(data: ChangeEmailIn, *, by: Principal) -> None:
     throttle_service.spend(throttle_service.CHANGE_EMAIL, str(by.user_id))
     user = _confirmed(by, data.current_password, "account:password:change_refused")
     audit_service.record("account:email:change_request", actor_id=user.id, after={"email": data.email})
-    mail_service.send("email_changed_notice", to=user.email, name=user.name, new_email=data.email)
+    security_service.tell(user, "email_changed_notice", new_email=data.email)
     # Made for a taken address too, and never mailed: "waits for its confirmation" is all that anybody sees of either.
     token = link_service.make_email_change(user, data.email)
     holder = user_service.find_by_email(data.email)

@@ -81,6 +81,11 @@ def use(token: str, purpose: ChallengePurpose) -> Challenge:
     return challenge
 
 
+def forget_all(user_id: int) -> None:
+    """Drop what an account has half done."""
+    db.session.execute(delete(Challenge).where(Challenge.user_id == user_id))
+
+
 def purge() -> int:
     """Delete challenges that are over; returns how many."""
     statement = delete(Challenge).where(Challenge.expires_at <= now()).returning(Challenge.id)

@@ -13,8 +13,8 @@ from services import (
     api_key_service,
     audit_service,
     link_service,
-    mail_service,
     role_service,
+    security_service,
     session_service,
     throttle_service,
     user_service,
@@ -55,9 +55,7 @@ def request(*, by: Principal) -> datetime:
     audit_service.record(
         "account:delete_request", actor_id=user.id, after={"deletes_at": user.deletes_at.isoformat()}
     )
-    mail_service.send(
-        "deletion_requested", to=user.email, name=user.name, token=token, deletes_at=user.deletes_at
-    )
+    security_service.tell(user, "deletion_requested", token=token, deletes_at=user.deletes_at)
     return user.deletes_at
 
 
@@ -91,7 +89,7 @@ def _keep(user: User) -> User:
     user.deletes_at = None
     link_service.forget_all(user.id)
     audit_service.record("account:delete_undo", actor_id=user.id)
-    mail_service.send("deletion_undone", to=user.email, name=user.name)
+    security_service.tell(user, "deletion_undone")
     return user
 
 

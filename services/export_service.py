@@ -17,8 +17,8 @@ from services import (
     audit_service,
     crypto,
     link_service,
-    mail_service,
     own_data,
+    security_service,
     throttle_service,
     user_service,
 )
@@ -57,6 +57,14 @@ def request(*, by: Principal) -> DataExport:
     audit_service.record("account:export", actor_id=by.user_id)
     db.session.execute(select(func.pg_notify(CHANNEL, "")))  # the worker hears it with the commit
     return row
+
+
+def cancel(user_id: int) -> bool:
+    """Drop the copy of an account, made or not; tells whether there was one. Its link is worth nothing then."""
+    dropped = db.session.scalar(
+        delete(DataExport).where(DataExport.user_id == user_id).returning(DataExport.id)
+    )
+    return dropped is not None
 
 
 def find(user_id: int) -> AnyRow | None:
@@ -141,9 +149,7 @@ def _make(export_id: UUID, moment: datetime) -> bool:
     export.content_encrypted = crypto.encrypt(json.dumps(copy, ensure_ascii=False, indent=1).encode())
     export.status, export.expires_at = ExportStatus.READY, moment + life()
     token = link_service.make_download(user, until=export.expires_at)
-    mail_service.send(
-        "export_ready", to=user.email, name=user.name, token=token, expires_at=export.expires_at
-    )
+    security_service.tell(user, "export_ready", token=token, expires_at=export.expires_at)
     return True
 
 

@@ -1,6 +1,7 @@
 """The second step as a whole: which kinds an account has, who must have one, and what happens when that changes."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from models import User, db
 from models.base import AnyRow
 from services import (
     audit_service,
-    mail_service,
     passkey_service,
     recovery_service,
+    security_service,
     session_service,
     throttle_service,
     totp_service,
@@ -110,7 +111,7 @@ def use_recovery_code(user: User, code: str) -> bool:
         return False
     left = recovery_service.remaining(user.id)
     audit_service.record("account:recovery_code:use", actor_id=user.id, remaining=left)
-    mail_service.send("recovery_code_used", to=user.email, name=user.name, remaining=str(left))
+    security_service.tell(user, "recovery_code_used", remaining=str(left))
     return True
 
 
@@ -188,7 +189,7 @@ def new_recovery_codes(*, by: Principal) -> list[str]:
     if not methods(user.id):
         raise NotFound
     audit_service.record("account:recovery_code:renew", actor_id=user.id)
-    mail_service.send("recovery_codes_renewed", to=user.email, name=user.name)
+    security_service.tell(user, "recovery_codes_renewed")
     return recovery_service.make(user.id)
 
 
@@ -198,6 +199,17 @@ def forget_all(user: User) -> None:
     passkey_service.forget(user.id)
     recovery_service.forget(user.id)
     user.has_second_factor = False
+
+
+def forget_since(user: User, moment: datetime) -> int:
+    """Drop the second steps that were added from `moment` on; returns how many. As `forget_all`, without a word."""
+    dropped = totp_service.forget_since(user.id, moment)
+    dropped += passkey_service.forget_since(user.id, moment)
+    dropped += recovery_service.forget_since(user.id, moment)
+    user.has_second_factor = bool(methods(user.id))
+    if not user.has_second_factor:
+        recovery_service.forget(user.id)
+    return dropped
 
 
 def reset(user_id: int, *, by: Principal) -> None:
@@ -215,7 +227,7 @@ def reset(user_id: int, *, by: Principal) -> None:
     forget_all(user)
     session_service.end_all(user.id)
     audit_service.record("account:factor:reset", actor_id=by.user_id, target_id=user.id, factors=sorted(had))
-    mail_service.send("factors_reset", to=user.email, name=user.name)
+    security_service.tell(user, "factors_reset")
 
 
 def _refuse_last_if_required(user: User, by: Principal) -> None:
@@ -234,7 +246,7 @@ def _changed(user: User, by: Principal, *, added: str | None = None, removed: st
     session_service.end_all(user.id, keep=by.session_id)
     if added:
         audit_service.record("account:factor:add", actor_id=by.user_id, target_id=user.id, factor=added)
-        mail_service.send("factor_added", to=user.email, name=user.name, factor=IN_WORDS[added])
+        security_service.tell(user, "factor_added", factor=IN_WORDS[added])
     if removed:
         audit_service.record("account:factor:remove", actor_id=by.user_id, target_id=user.id, factor=removed)
-        mail_service.send("factor_removed", to=user.email, name=user.name, factor=IN_WORDS[removed])
+        security_service.tell(user, "factor_removed", factor=IN_WORDS[removed])

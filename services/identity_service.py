@@ -21,8 +21,8 @@ from services import (
     issuer_service,
     issuer_tokens,
     link_service,
-    mail_service,
     passkey_service,
+    security_service,
     session_service,
     suspension_service,
     user_service,
@@ -93,6 +93,14 @@ def unlink(identity_id: int, *, by: Principal) -> None:
     session_service.end_all(user.id, keep=by.session_id)
     audit_service.record("account:identity:unlink", actor_id=user.id, before={"issuer": identity.issuer})
     _tell("identity_unlinked", user, identity.email)
+
+
+def forget_since(user_id: int, moment: datetime) -> int:
+    """Disconnect what was connected from `moment` on, without a word: part of something that has its own event."""
+    statement = delete(ExternalIdentity).where(
+        ExternalIdentity.user_id == user_id, ExternalIdentity.created_at >= moment
+    )
+    return len(db.session.scalars(statement.returning(ExternalIdentity.id)).all())
 
 
 def list_of(user_id: int) -> list[ExternalIdentity]:
@@ -229,6 +237,7 @@ def _take_over(user: User, shown: Shown) -> None:
     factor_service.forget_all(user)
     api_key_service.revoke_all(user.id)
     link_service.forget_all(user.id)
+    link_service.forget_not_me(user.id)
     ended = session_service.end_all(user.id)
     audit_service.record("account:email:verify", actor_id=user.id, issuer=shown.issuer, ended=ended)
 
@@ -253,9 +262,7 @@ def _remember(user: User, shown: Shown) -> None:
 
 
 def _tell(mail: str, user: User, email: str | None) -> None:
-    mail_service.send(
-        mail, to=user.email, name=user.name, issuer=current_app.config["OIDC_NAME"], issuer_email=email
-    )
+    security_service.tell(user, mail, issuer=current_app.config["OIDC_NAME"], issuer_email=email)
 
 
 def _is_connected(user_id: int, *, without: int | None = None) -> bool:

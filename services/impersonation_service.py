@@ -13,8 +13,8 @@ from models.enums import SessionKind
 from services import (
     audit_service,
     impersonation,
-    mail_service,
     role_service,
+    security_service,
     session_service,
     token_service,
     user_service,
@@ -97,7 +97,7 @@ def start(user_id: int, data: ImpersonateIn, *, by: Principal) -> SignedIn:
         reason=data.reason,
         until=ends_at.isoformat(timespec="seconds"),
     )
-    mail_service.send("impersonated", to=user.email, name=user.name, reason=data.reason, until=ends_at)
+    security_service.tell(user, "impersonated", reason=data.reason, until=ends_at)
     return found(_signed_in(token))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import User, db
 from models.base import now
 from models.device import KnownDevice
-from services import audit_service, mail_service, token_service
+from services import audit_service, security_service, token_service
 from services.device import device_name
 from services.origin import origin
 
@@ -61,6 +61,11 @@ def knows_browser(user_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
     )
 
 
+def forget_all(user_id: int) -> None:
+    """Know no device of an account any more: the next sign-in on each is new, and told."""
+    db.session.execute(delete(KnownDevice).where(KnownDevice.user_id == user_id))
+
+
 def purge() -> int:
     """Delete devices that were not used for half a year; returns how many."""
     return len(
@@ -74,7 +79,7 @@ def _greet(user: User, digest: bytes, name: str, *, since_before: bool) -> None:
     if not _note(user.id, digest) or not since_before:
         return
     audit_service.record("account:device:new", actor_id=user.id, device=name)
-    mail_service.send("new_device", to=user.email, name=user.name)
+    security_service.tell(user, "new_device")
 
 
 def _note(user_id: int, digest: bytes) -> bool:

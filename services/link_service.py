@@ -1,9 +1,13 @@
-"""One-time links and typed codes: made, looked at, and used once; a newer one replaces the older ones."""
+"""One-time links and typed codes: made, looked at, and used once; a newer one replaces the older ones.
 
+Only the links that say "this was not me" live side by side: every security mail has its own.
+"""
+
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from flask import current_app
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select
 
 from models import OneTimeToken, User, db
 from models.base import now
@@ -14,6 +18,7 @@ from services.errors import LinkExpired, WrongCode
 CODE_LIFE = timedelta(minutes=10)
 CODE_TRIES = 5
 SETUP_LIFE = timedelta(minutes=30)
+NOT_ME_LIFE = timedelta(days=7)
 
 
 def make_verification(user: User) -> tuple[str, str]:
@@ -60,6 +65,43 @@ def make_restoring(user: User, *, until: datetime) -> str:
 def make_download(user: User, *, until: datetime) -> str:
     """A link token that hands out the copy of somebody's data."""
     return _make(TokenPurpose.DOWNLOAD_EXPORT, user, user.email, until - now())
+
+
+def make_not_me(user: User, email: str) -> str:
+    """A link token for a mail to `email` that says "this was not me". Those in earlier mails stay good.
+
+    The claim of an address is as old as the first of its links, while they follow each other without a break; a new
+    one is younger than all others, whatever the clocks say.
+    """
+    earliest = (
+        select(func.min(OneTimeToken.claimed_at))
+        .where(*_says_not_me(user.id), func.lower(OneTimeToken.email) == func.lower(email))
+        .scalar_subquery()
+    )
+    latest = select(func.max(OneTimeToken.claimed_at)).where(*_says_not_me(user.id)).scalar_subquery()
+    youngest = func.greatest(now(), latest + timedelta(microseconds=1))
+    return _add(
+        TokenPurpose.NOT_ME, user.id, email, NOT_ME_LIFE, claimed_at=func.coalesce(earliest, youngest)
+    )
+
+
+def claims(user_id: int) -> dict[str, datetime]:
+    """When each address, in small letters, came to be the account's, as far as links that are still good tell."""
+    address = func.lower(OneTimeToken.email)
+    rows = db.session.execute(
+        select(address, func.min(OneTimeToken.claimed_at)).where(*_says_not_me(user_id)).group_by(address)
+    ).all()
+    return {row[0]: row[1] for row in rows}
+
+
+def forget_not_me(user_id: int, addresses: Iterable[str] | None = None) -> None:
+    """Make the links that say "this was not me" worthless: those that went to `addresses`, in small letters, or all."""
+    statement = delete(OneTimeToken).where(
+        OneTimeToken.user_id == user_id, OneTimeToken.purpose == TokenPurpose.NOT_ME
+    )
+    if addresses is not None:
+        statement = statement.where(func.lower(OneTimeToken.email).in_(list(addresses)))
+    db.session.execute(statement)
 
 
 def make_setup() -> str:
@@ -123,8 +165,15 @@ def pending_address(user_id: int) -> str | None:
 
 
 def forget_all(user_id: int) -> None:
-    """Make every link of an account worthless."""
-    db.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))
+    """Make every link of an account worthless.
+
+    Those that say "this was not me" stay: whoever has got in must not silence the mails that tell of it.
+    """
+    db.session.execute(
+        delete(OneTimeToken).where(
+            OneTimeToken.user_id == user_id, OneTimeToken.purpose != TokenPurpose.NOT_ME
+        )
+    )
 
 
 def purge() -> int:
@@ -133,6 +182,14 @@ def purge() -> int:
         db.session.scalars(
             delete(OneTimeToken).where(OneTimeToken.expires_at <= now()).returning(OneTimeToken.id)
         ).all()
+    )
+
+
+def _says_not_me(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        OneTimeToken.user_id == user_id,
+        OneTimeToken.purpose == TokenPurpose.NOT_ME,
+        OneTimeToken.expires_at > now(),
     )
 
 
@@ -157,7 +214,13 @@ def _make(purpose: TokenPurpose, user: User, email: str, life: timedelta, *, cod
 
 
 def _add(
-    purpose: TokenPurpose, user_id: int | None, email: str | None, life: timedelta, *, code: str | None = None
+    purpose: TokenPurpose,
+    user_id: int | None,
+    email: str | None,
+    life: timedelta,
+    *,
+    code: str | None = None,
+    claimed_at: ColumnElement[datetime] | None = None,
 ) -> str:
     token = token_service.new_token()
     db.session.add(
@@ -168,6 +231,7 @@ def _add(
             token_hash=token_service.digest(token),
             code_hash=token_service.code_digest(code, email or "") if code else None,
             code_expires_at=now() + CODE_LIFE if code else None,
+            claimed_at=claimed_at,
             expires_at=now() + life,
         )
     )

@@ -8,7 +8,7 @@ import ipaddress
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from flask import Flask, current_app
 from jinja2 import Environment, StrictUndefined
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from models import db
 from models.base import now
@@ -55,21 +55,16 @@ def send(kind: str, /, *, to: str, **context: object) -> None:
 
     `context` is what the template asks for; one value too few raises jinja2.UndefinedError.
     """
-    mail = render(kind, to=to, **context)
-    mail_id = uuid4()
-    payload = json.dumps({"text": mail.text, "html": mail.html}, ensure_ascii=False)
-    db.session.add(
-        OutboxMail(
-            id=mail_id,
-            kind=kind,
-            to_address=to,
-            subject=mail.subject,
-            payload_encrypted=crypto.encrypt(payload.encode()),
-            message_id=f"<{mail_id}@{_host()}>",
-        )
-    )
-    # Workers hear it when the transaction commits; one that misses it finds the row in its next sweep.
-    db.session.execute(select(func.pg_notify(CHANNEL, "")))
+    db.session.add(OutboxMail(**_written(kind, to, context)))
+    _call_workers()
+
+
+def send_each(kind: str, /, people: Iterable[tuple[str, str]], **context: object) -> None:
+    """The same mail to several people, each by (address, name) and in a mail of his own; one statement for all."""
+    written = [_written(kind, to, {**context, "name": name}) for to, name in people]
+    if written:
+        db.session.execute(insert(OutboxMail).values(written))
+        _call_workers()
 
 
 def render(kind: str, /, *, to: str, **context: object) -> RenderedMail:
@@ -88,6 +83,26 @@ def link(path: str, **query: str) -> str:
     """The address of `path` under BASE_URL. What the caller's Host header says never counts."""
     base = current_app.config["BASE_URL"]
     return f"{base}{path}?{urlencode(query)}" if query else f"{base}{path}"
+
+
+def _written(kind: str, to: str, context: Mapping[str, object]) -> dict[str, Any]:
+    """The row of a mail."""
+    mail = render(kind, to=to, **context)
+    mail_id = uuid4()
+    payload = json.dumps({"text": mail.text, "html": mail.html}, ensure_ascii=False)
+    return {
+        "id": mail_id,
+        "kind": kind,
+        "to_address": to,
+        "subject": mail.subject,
+        "payload_encrypted": crypto.encrypt(payload.encode()),
+        "message_id": f"<{mail_id}@{_host()}>",
+    }
+
+
+def _call_workers() -> None:
+    """They hear it when the transaction commits; one that misses it finds the row in its next sweep."""
+    db.session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 def _templates() -> Environment:

@@ -6,6 +6,7 @@ known. What a device is asked lives in a challenge: single use, five minutes, bo
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -234,6 +235,12 @@ def remove(passkey_id: UUID, *, user_id: int) -> str:
 def forget(user_id: int) -> None:
     """Drop every passkey of an account."""
     db.session.execute(delete(Passkey).where(Passkey.user_id == user_id))
+
+
+def forget_since(user_id: int, moment: datetime) -> int:
+    """Drop the passkeys of an account that were added from `moment` on; returns how many."""
+    statement = delete(Passkey).where(Passkey.user_id == user_id, Passkey.created_at >= moment)
+    return len(db.session.scalars(statement.returning(Passkey.id)).all())
 
 
 def _locked(credential_id: bytes) -> Passkey | None:

@@ -1,6 +1,7 @@
 """Ten recovery codes for the day the phone is lost: shown once, kept as keyed digests, each good once (ASVS 6.5.1)."""
 
 import secrets
+from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
@@ -55,6 +56,12 @@ def use(user_id: int, code: str) -> bool:
 def forget(user_id: int) -> None:
     """Make every code of an account worthless."""
     db.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+
+
+def forget_since(user_id: int, moment: datetime) -> int:
+    """Make codes worthless that were made from `moment` on; returns 1 where there were such, as they come together."""
+    statement = delete(RecoveryCode).where(RecoveryCode.user_id == user_id, RecoveryCode.created_at >= moment)
+    return int(bool(db.session.scalars(statement.returning(RecoveryCode.id)).all()))
 
 
 def _group(length: int) -> str:

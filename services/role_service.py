@@ -127,6 +127,18 @@ def delete(name: str, *, by: Principal, expected: frozenset[str] | None = None) 
     audit_service.record("role:delete", actor_id=by.user_id, role=name, before=_told(role))
 
 
+def reachable_admins(*, but: int | None = None) -> list[tuple[str, str]]:
+    """Address and name of every administrator who can be sure to be one: confirmed, and not shut out himself."""
+    statement = select(User.email, User.name).where(
+        User.role == ADMIN,
+        User.is_active,
+        User.email_verified,
+        User.frozen_at.is_(None),
+        User.id != (but or 0),
+    )
+    return [(row.email, row.name) for row in db.session.execute(statement.order_by(User.id)).all()]
+
+
 def check_may_give(name: str, *, by: Principal | None) -> None:
     """Raise Invalid, naming the roles there are, for an unknown one; Forbidden for one that allows more than `by` may.
 

@@ -12,7 +12,7 @@ from sqlalchemy import DateTime, ScalarSelect, bindparam, case, delete, func, li
 from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
-from services import audit_service, impersonation, mail_service, throttle_service, token_service
+from services import audit_service, impersonation, security_service, throttle_service, token_service
 from services.base_service import fetch, found, optional
 from services.device import device_name
 from services.errors import Forbidden, InvalidToken, TokenReused
@@ -307,13 +307,7 @@ def _end_surplus(user: User) -> None:
     for device in ended:
         audit_service.record("account:session:surplus", actor_id=user.id, device=device)
     if ended and throttle_service.allows(throttle_service.SURPLUS_MAIL, str(user.id)):
-        mail_service.send(
-            "oldest_session_ended",
-            to=user.email,
-            name=user.name,
-            device_name=ended[0],
-            most=str(MOST_SESSIONS),
-        )
+        security_service.tell(user, "oldest_session_ended", device_name=ended[0], most=str(MOST_SESSIONS))
 
 
 def _of(user: User, session: UserSession) -> Principal:
@@ -385,6 +379,6 @@ def _end_reused(session_id: UUID, user_id: int) -> None:
     session = db.session.scalar(
         delete(UserSession).where(UserSession.id == session_id).returning(UserSession.device_name)
     )
-    user = db.session.execute(select(User.email, User.name).where(User.id == user_id)).one()
+    user = db.session.get_one(User, user_id)
     audit_service.record("account:token:reuse", actor_id=None, target_id=user_id, device=session)
-    mail_service.send("refresh_token_reused", to=user.email, name=user.name, device_name=session)
+    security_service.tell(user, "refresh_token_reused", device_name=session)

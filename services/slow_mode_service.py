@@ -8,11 +8,8 @@ passkeys, issuers and mailed links notice nothing.
 import structlog
 from flask import current_app
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from sqlalchemy import select
 
-from models import User, db
-from services import audit_service, mail_service, throttle_service
-from services.role_service import ADMIN
+from services import audit_service, mail_service, role_service, throttle_service
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +47,4 @@ def _limit() -> RateLimitItem:
 def _raise_alarm(failures: int, *, most: int) -> None:
     log.error("slow_mode", failures=failures)
     audit_service.record("security:slow_mode", actor_id=None, failures=failures)
-    admins = select(User.email, User.name).where(User.role == ADMIN, User.is_active, User.email_verified)
-    for email, name in db.session.execute(admins.order_by(User.id)).all():
-        mail_service.send("slow_mode", to=email, name=name, most=str(most))
+    mail_service.send_each("slow_mode", role_service.reachable_admins(), most=str(most))

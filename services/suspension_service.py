@@ -45,6 +45,16 @@ def begin(user: User, reason: str, *, until: datetime | None, by: Principal | No
     mail_service.send("suspended", to=user.email, name=user.name, reason=reason, until=until)
 
 
+def hold(user: User, reason: str) -> None:
+    """Bar somebody until an administrator has looked, and tell nobody: whose account it is is in question.
+
+    Even the last administrator: the command line lets in again.
+    """
+    user.is_active, user.suspended_at, user.suspension_reason = False, now(), reason
+    user.suspended_until = None
+    audit_service.record("account:suspend", actor_id=None, target_id=user.id, reason=reason)
+
+
 def end(user: User, *, by: Principal | None) -> None:
     """Let somebody in again, and tell him."""
     _end(user)

@@ -6,13 +6,14 @@ accepted; a step at or before the last accepted one never is, across workers, be
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 import pyotp
 import segno
 import structlog
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 
 from models import User, db
 from models.base import now
@@ -121,6 +122,14 @@ def _renew(user_id: int, encrypted: bytes) -> int:
     unchanged = (TotpCredential.user_id == user_id) & (TotpCredential.seed_encrypted == encrypted)
     statement = update(TotpCredential).where(unchanged).values(seed_encrypted=seed)
     return len(db.session.scalars(statement.returning(TotpCredential.user_id)).all())
+
+
+def forget_since(user_id: int, moment: datetime) -> int:
+    """Forget a seed that was made or confirmed from `moment` on; returns how many were good for something."""
+    added_at = func.coalesce(TotpCredential.confirmed_at, TotpCredential.created_at)
+    statement = delete(TotpCredential).where(TotpCredential.user_id == user_id, added_at >= moment)
+    ended = db.session.scalars(statement.returning(TotpCredential.confirmed_at)).all()
+    return sum(confirmed_at is not None for confirmed_at in ended)
 
 
 def _locked(user_id: int) -> TotpCredential | None:

@@ -18,6 +18,7 @@ from services import (
     own_data,
     password_service,
     role_service,
+    security_service,
     session_service,
     suspension_service,
 )
@@ -254,9 +255,12 @@ def set_role(user: User, role: str, *, by: Principal | None) -> None:
 
 
 def tell_address_changed(user: User, former: str) -> None:
-    """Mail the former and the new address that one has taken the other's place."""
-    for address in sorted({former, user.email}):
-        mail_service.send("email_changed", to=address, name=user.name, old_email=former, new_email=user.email)
+    """Mail the former and the new address that one has taken the other's place.
+
+    The former comes first: its claim is the older one.
+    """
+    for address in dict.fromkeys((former, user.email)):
+        security_service.tell(user, "email_changed", to=address, old_email=former, new_email=user.email)
 
 
 def check_expected(user: User, expected: frozenset[str] | None) -> None:
@@ -307,16 +311,25 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
             "account:update", actor_id=by.user_id, target_id=user.id, before=before, after=after
         )
     if "email" in before:
-        _address_was_set(user, before["email"])
+        _address_was_set(user, before["email"], by=by)
     user.updated_at = now() if db.session.is_modified(user) else user.updated_at
     flush()  # EmailTaken
     return user
 
 
-def _address_was_set(user: User, former: str) -> None:
-    """An administrator set another address: links to the old one die, both addresses are told."""
+def _address_was_set(user: User, former: str, *, by: Principal) -> None:
+    """An administrator set another address: links to the old one die, both addresses are told.
+
+    For somebody else he has the last word, as he may be giving the account back: no mail to whoever had it calls back
+    his change.
+    """
     link_service.forget_all(user.id)
-    tell_address_changed(user, former)
+    if by.user_id == user.id:
+        tell_address_changed(user, former)
+        return
+    link_service.forget_not_me(user.id)
+    for address in dict.fromkeys((former, user.email)):
+        mail_service.send("email_set", to=address, name=user.name, old_email=former, new_email=user.email)
 
 
 def _set_active(user: User, is_active: bool, *, by: Principal) -> None:

@@ -73,6 +73,17 @@ class LinkOut(Out):
     name: str
 
 
+class NotMeOut(Out):
+    """What "this was not me" has done."""
+
+    mailed_to: str
+    """The address, masked, that the link to a new password went to; "" when the account is held."""
+    gives_back: bool
+    """Whether the account has its former address again."""
+    is_held: bool
+    """Whether an administrator has to find out first whose account it is."""
+
+
 class RefreshIn(In):
     """The latest refresh token."""
 

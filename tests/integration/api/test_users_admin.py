@@ -113,8 +113,8 @@ def test_another_address_kills_links_and_both_addresses_are_told(app: Flask, adm
     assert count(app, OneTimeToken, user_id=bob.id) == 1
     assert admin.patch(f"/users/{bob.id}", {"email": "robert@example.com"}).status_code == 200
     assert count(app, OneTimeToken, user_id=bob.id) == 0
-    assert "email_changed" in mails_to(app, bob.email)
-    assert mails_to(app, "robert@example.com") == ["email_changed"]
+    assert "email_set" in mails_to(app, bob.email)
+    assert mails_to(app, "robert@example.com") == ["email_set"]
 
 
 def test_another_role_counts_at_once_and_is_told(app: Flask, api: Api, admin: Api, bob: Person) -> None:

@@ -229,7 +229,7 @@ def test_purge_forgets_old_mails_but_none_that_waits(
 )
 def test_links_in_mails_lead_to_pages(app: Flask, path: str) -> None:
     endpoint, _ = app.url_map.bind("localhost").match(path, method="GET")
-    assert endpoint.startswith(("auth.", "own_data."))
+    assert endpoint.startswith(("auth.", "own_data.", "account.", "admin_audit."))
 
 
 def principal(person: Person) -> Principal:

@@ -16,6 +16,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "/auth/reset-password": ("reset", (), {"password": NEW_PASSWORD}),
     "/auth/confirm-email": ("email_change", (NEW_ADDRESS,), {}),
     "/auth/invitation": ("invitation", (), {"password": NEW_PASSWORD}),
+    "/auth/not-me": ("not_me", (NEW_ADDRESS,), {}),
 }
 Make = Callable[[str, Person], str]
 

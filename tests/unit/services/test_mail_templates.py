@@ -4,6 +4,7 @@ After a wanted change: `UPDATE_GOLDEN=1 pytest tests/unit/services/test_mail_tem
 """
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from flask import Flask
 from jinja2 import UndefinedError
 
 from config import PROJECT_ROOT
-from services import mail_service
+from services import mail_service, security_service
 from services.origin import set_origin
 
 pytestmark = pytest.mark.unit
@@ -24,9 +25,18 @@ GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = PROJECT_ROOT / "templates" / "emails"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 ALICE = {"to": "alice@example.com", "name": "Alice Lindqvist"}
+ADA = {
+    "to": "ada@example.com",
+    "name": "Ada Admin",
+    "account_link": "https://portico.example.com/admin/users/5",
+}
 TOKEN = "q7Hk2mXv9bR4sLw8pYc3nJd6fGz1tAa5eUo0iKjVxB-_"
 DAY, MINUTES = timedelta(days=1), timedelta(minutes=10)
 THIRD = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
+NOT_ME = {
+    "not_me_link": f"https://portico.example.com/auth/not-me?token={TOKEN}",
+    "not_me_lifetime": timedelta(days=7),
+}
 MOVE = {"old_email": "alice@example.com", "new_email": "alice@new.example.org"}
 
 #: case → context; a case is a mail's name, and after a dot what is special.
@@ -34,41 +44,64 @@ CASES: dict[str, dict[str, Any]] = {
     "verify_email": {**ALICE, "token": TOKEN, "code": "402918", "lifetime": DAY, "code_lifetime": MINUTES},
     "already_registered": ALICE,
     "reset_password": {**ALICE, "token": TOKEN, "lifetime": 3 * MINUTES},
-    "password_changed": ALICE,
+    "password_changed": {**ALICE, **NOT_ME},
     "email_change_confirm": {**ALICE, "to": "alice@new.example.org", "token": TOKEN, "lifetime": DAY},
-    "email_changed_notice": {**ALICE, "new_email": "alice@new.example.org"},
-    "email_changed.to_the_former": {**ALICE, **MOVE},
-    "email_changed.to_the_new": {**ALICE, **MOVE, "to": "alice@new.example.org"},
+    "email_changed_notice": {**ALICE, **NOT_ME, "new_email": "alice@new.example.org"},
+    "email_changed.to_the_former": {**ALICE, **NOT_ME, **MOVE},
+    "email_changed.to_the_new": {**ALICE, **NOT_ME, **MOVE, "to": "alice@new.example.org"},
+    "email_set.to_the_former": {**ALICE, **MOVE},
+    "email_set.to_the_new": {**ALICE, **MOVE, "to": "alice@new.example.org"},
+    "account_secured": {**ALICE, "token": TOKEN, "lifetime": 3 * MINUTES},
+    "address_given_back": {**ALICE, "to": "mallory@example.org"},
+    "account_frozen": {**ADA, "address": "alice@example.com", "until_now": None, "mailed_to": None},
+    "account_frozen.given_back": {
+        **ADA,
+        "address": "alice@example.com",
+        "until_now": "mallory@example.org",
+        "mailed_to": None,
+    },
+    "account_frozen.held": {
+        **ADA,
+        "address": "mallory@example.org",
+        "until_now": None,
+        "mailed_to": "alice@example.com",
+    },
     "suspended": {**ALICE, "reason": "Sold the guest list to <b>three</b> papers & a zoo.", "until": THIRD},
     "suspended.without_reason": {**ALICE, "reason": None, "until": None},
     "reinstated": ALICE,
     "impersonated": {
         **ALICE,
+        **NOT_ME,
         "reason": "You wrote that <b>nothing</b> is saved & asked us to look.",
         "until": THIRD,
     },
     "invitation": {**ALICE, "token": TOKEN, "invited_by": "Ada Admin", "lifetime": 3 * DAY},
     "account_deleted": ALICE,
-    "deletion_requested": {**ALICE, "token": TOKEN, "deletes_at": THIRD},
-    "deletion_undone": ALICE,
-    "export_ready": {**ALICE, "token": TOKEN, "expires_at": THIRD},
+    "deletion_requested": {**ALICE, **NOT_ME, "token": TOKEN, "deletes_at": THIRD},
+    "deletion_undone": {**ALICE, **NOT_ME},
+    "export_ready": {**ALICE, **NOT_ME, "token": TOKEN, "expires_at": THIRD},
     "role_changed": {**ALICE, "old_role": "member", "new_role": "editor"},
-    "refresh_token_reused": {**ALICE, "device_name": "Alice's Pixel 8"},
-    "new_device": ALICE,
     "password_guessed": {**ALICE, "failures": "100"},
     "slow_mode": {**ALICE, "most": "500"},
-    "oldest_session_ended": {**ALICE, "device_name": "Firefox on Linux", "most": "20"},
-    "factor_added": {**ALICE, "factor": "a code of an authenticator app"},
-    "factors_reset": ALICE,
-    "factor_removed": {**ALICE, "factor": "a code of an authenticator app"},
-    "identity_linked": {**ALICE, "issuer": "Auth0", "issuer_email": "alice@work.example.org"},
-    "identity_linked.without_address": {**ALICE, "issuer": "your organisation", "issuer_email": None},
-    "identity_unlinked": {**ALICE, "issuer": "Auth0", "issuer_email": "alice@work.example.org"},
-    "recovery_code_used": {**ALICE, "remaining": "7"},
-    "recovery_code_used.few": {**ALICE, "remaining": "2"},
-    "recovery_code_used.last": {**ALICE, "remaining": "0"},
-    "recovery_codes_renewed": ALICE,
-    "api_key_made": {**ALICE, "key_name": "Nightly backup"},
+    "refresh_token_reused": {**ALICE, **NOT_ME, "device_name": "Alice's Pixel 8"},
+    "new_device": {**ALICE, **NOT_ME},
+    "oldest_session_ended": {**ALICE, **NOT_ME, "device_name": "Firefox on Linux", "most": "20"},
+    "factor_added": {**ALICE, **NOT_ME, "factor": "a code of an authenticator app"},
+    "factors_reset": {**ALICE, **NOT_ME},
+    "factor_removed": {**ALICE, **NOT_ME, "factor": "a code of an authenticator app"},
+    "identity_linked": {**ALICE, **NOT_ME, "issuer": "Auth0", "issuer_email": "alice@work.example.org"},
+    "identity_linked.without_address": {
+        **ALICE,
+        **NOT_ME,
+        "issuer": "your organisation",
+        "issuer_email": None,
+    },
+    "identity_unlinked": {**ALICE, **NOT_ME, "issuer": "Auth0", "issuer_email": "alice@work.example.org"},
+    "recovery_code_used": {**ALICE, **NOT_ME, "remaining": "7"},
+    "recovery_code_used.few": {**ALICE, **NOT_ME, "remaining": "2"},
+    "recovery_code_used.last": {**ALICE, **NOT_ME, "remaining": "0"},
+    "recovery_codes_renewed": {**ALICE, **NOT_ME},
+    "api_key_made": {**ALICE, **NOT_ME, "key_name": "Nightly backup"},
 }
 #: Their makers are, or may be, administrators, whose device and address are nobody's business; or the
 #: worker, which has neither.
@@ -82,6 +115,9 @@ WITHOUT_ORIGIN = {
     "account_deleted",
     "role_changed",
     "email_changed",
+    "email_set",
+    "address_given_back",
+    "account_frozen",
     "export_ready",
 }
 
@@ -112,6 +148,20 @@ def test_every_mail_has_both_forms_and_a_case() -> None:
     texts = {path.stem for path in TEMPLATES.glob("[!_]*.txt")}
     pages = {path.stem for path in TEMPLATES.glob("[!_]*.html")}
     assert texts == pages == {kind_of(case) for case in CASES}
+
+
+def test_mails_that_bear_this_was_not_me_are_those_that_are_told_with_it() -> None:
+    """In both forms; and nobody writes one of them without it."""
+    for suffix in ("txt", "html"):
+        bearing = {
+            path.stem
+            for path in TEMPLATES.glob(f"[!_]*.{suffix}")
+            if "not_me_link" in path.read_text("utf-8")
+        }
+        assert bearing == security_service.BEARERS
+    for path in (PROJECT_ROOT / "services").glob("*.py"):
+        sent = re.findall(r'mail_service\.send(?:_each)?\(\s*"([a-z_]+)"', path.read_text("utf-8"))
+        assert not set(sent) & security_service.BEARERS, path.name
 
 
 @pytest.mark.parametrize("case", CASES)
