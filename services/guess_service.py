@@ -188,14 +188,15 @@ def _settle(claimed: _Try | None, *, is_right: bool, user_id: int | None) -> Non
         return
     if claimed.device == UNKNOWN:
         slow_mode_service.note_failure()
-    if claimed.number >= TOLD_AT and user_id is not None:
+    # Asked for an address that nobody has as well, so that no time tells.
+    is_due = claimed.number >= TOLD_AT and throttle_service.allows(TELL_OWNER, claimed.account.hex())
+    if is_due and user_id is not None:
         _tell_owner(user_id)
 
 
 def _tell_owner(user_id: int) -> None:
     user = db.session.get_one(User, user_id)
-    can_read = user.is_active and user.email_verified
-    if can_read and throttle_service.allows(TELL_OWNER, str(user_id)):
+    if user.is_active and user.email_verified:
         audit_service.record("account:login:guessed", actor_id=None, target_id=user_id)
         mail_service.send("password_guessed", to=user.email, name=user.name, failures=str(TOLD_AT))
 

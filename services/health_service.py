@@ -117,13 +117,8 @@ def details() -> list[dict[str, Any]]:
     """Every check, for administrators."""
     checks = [database()]
     if checks[0]["status"] != "fail":
-        checks += [migrations(), _checked("outbox", _outbox)]
-    checks += [
-        _checked("counters", _counters),
-        _checked("guesses", _guesses),
-        _checked("pool", _pool),
-        _checked("disk", _disk),
-    ]
+        checks += [migrations(), _checked("outbox", _outbox), _checked("guesses", _guesses)]
+    checks += [_checked("counters", _counters), _checked("pool", _pool), _checked("disk", _disk)]
     return [*checks, _checked("log", _log)]
 
 

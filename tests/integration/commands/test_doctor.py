@@ -13,7 +13,7 @@ from sqlalchemy import text, update
 
 from models import OutboxMail, db
 from models.base import now
-from services import doctor_service, mail_service
+from services import doctor_service, mail_service, slow_mode_service, throttle_service
 from services.base_service import unit_of_work
 from tests.factories import Person
 from tests.integration.commands.conftest import Run
@@ -117,3 +117,12 @@ def test_clocks_that_differ_are_told(seconds: int, status: str) -> None:
 @pytest.mark.parametrize(("major", "statuses"), [(13, ["fail"]), (14, ["warn"]), (15, []), (18, [])])
 def test_old_servers_are_told(major: int, statuses: list[str]) -> None:
     assert [finding.status for finding in doctor_service._version(major)] == statuses
+
+
+def test_slow_mode_is_told_with_where_to_read_on(app: Flask, run: Run, ada: Person) -> None:
+    assert "guesses" not in findings(run)
+    with app.app_context():
+        throttle_service.add(slow_mode_service.SLOW, slow_mode_service.EVERYBODY, 1)
+    found = findings(run)["guesses"]
+    assert found["status"] == "warn"
+    assert "docs/operating.md" in found["remedy"]
