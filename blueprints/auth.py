@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, Response, flash, render_template, request, session, url_for
 
 from blueprints.http import access, links
 from blueprints.http.access import (
@@ -18,7 +18,7 @@ from blueprints.http.button import Pressed
 from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done, told
 from blueprints.http.links import by_link, needed
-from blueprints.http.redirects import own_path
+from blueprints.http.redirects import own_path, see_other
 from blueprints.http.waiting import WAITING, wait_for_second_step
 from services import (
     auth_service,
@@ -100,7 +100,7 @@ def register() -> Response:
 def check_mail() -> Response:
     """Where the mail went, and a field for the code in it."""
     if MAILED_TO not in session:
-        return redirect(url_for("auth.request_verification"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("auth.request_verification"))
     return Form(VerifyByCodeIn).render("auth/check_mail.html", email=session[MAILED_TO])
 
 
@@ -161,7 +161,7 @@ def second_factor() -> Response:
     """Finish a sign-in with a code of the app, with a passkey, or with a recovery code."""
     waiting = session.get(WAITING)
     if waiting is None:
-        return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("auth.login"))
     way = _way("code" if "totp" in waiting["methods"] else "passkey", SECOND_STEPS)
     form = Form(SECOND_STEPS[way])
     if form.submit(lambda data: sign_in_service.browser_second_step(waiting["token"], data)):
@@ -170,7 +170,7 @@ def second_factor() -> Response:
     if isinstance(form.error, InvalidToken):
         session.pop(WAITING)
         flash("That took too long, or too many tries. Start again.", "danger")
-        return redirect(url_for("auth.login"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("auth.login"))
     return form.render("auth/second_factor.html", way=way, methods=waiting["methods"], email=waiting["email"])
 
 
@@ -264,7 +264,7 @@ def forgot_password() -> Response:
 def forgot_password_sent() -> Response | str:
     """Where the link went, if there is such an account."""
     if MAILED_TO not in session:
-        return redirect(url_for("auth.forgot_password"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("auth.forgot_password"))
     return render_template("auth/forgot_password_sent.html", email=session[MAILED_TO])
 
 

@@ -1,10 +1,11 @@
 """Being signed in as somebody else: the way back. The way there is in the administration."""
 
-from flask import Blueprint, Response, redirect, url_for
+from flask import Blueprint, Response, url_for
 
 from blueprints.http import access
 from blueprints.http.access import allow, even_impersonated, signed_in, signed_in_visitor
 from blueprints.http.form import told
+from blueprints.http.redirects import see_other
 from services import impersonation_service
 
 bp = Blueprint("impersonation", __name__, url_prefix="/impersonation")
@@ -16,10 +17,10 @@ def stop() -> Response:
     """Be oneself again: back to one's own session, on the page of the person."""
     by = signed_in_visitor()
     if by.impersonator_id is None:
-        return redirect(url_for("main.dashboard"), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+        return see_other(url_for("main.dashboard"))
     own = impersonation_service.stop(by=by)
     if own is None:  # in another tab, at this very instant: the cookie of that answer is the one that counts
-        return redirect(url_for("main.dashboard"), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+        return see_other(url_for("main.dashboard"))
     access.become(own.token, own.principal)
     return told(
         url_for("admin_users.show", user_id=by.user_id), message="You are signed in as yourself again."

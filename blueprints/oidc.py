@@ -7,7 +7,6 @@ from flask import (
     Response,
     current_app,
     flash,
-    redirect,
     render_template,
     request,
     session,
@@ -28,7 +27,7 @@ from blueprints.http.access import (
 )
 from blueprints.http.button import press
 from blueprints.http.errors import answer, status_of, wants_json
-from blueprints.http.redirects import own_path
+from blueprints.http.redirects import own_path, see_other
 from blueprints.http.units import opens_units
 from blueprints.http.waiting import wait_for_second_step
 from services import identity_service, issuer_service, oidc_service, sign_in_service
@@ -215,4 +214,4 @@ def _keep(way_out: WayOut) -> None:
 
 
 def _to(location: str) -> Response:
-    return redirect(location, 303)  # type: ignore[return-value]  # Werkzeug's answer
+    return see_other(location)

@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, redirect, render_template, url_for
+from flask import Blueprint, Response, current_app, render_template, url_for
 
 from blueprints.http import access
 from blueprints.http.access import allow, enrolling, fresh, signed_in, signed_in_visitor
 from blueprints.http.button import Pressed, press
 from blueprints.http.errors import wants_json
 from blueprints.http.form import Form, done, told
+from blueprints.http.redirects import see_other
 from services import factor_service, passkey_service
 from services.device import device_name
 from services.errors import UnsupportedMediaType
@@ -32,7 +33,7 @@ def app() -> Response:
     if form.submit(lambda data: factor_service.confirm_totp(data.code, by=by)):
         return _recovery_codes(form.result, by)
     if factor_service.overview(by=by).has_app:
-        return redirect(url_for(OVERVIEW), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for(OVERVIEW))
     return form.render("account/security_app.html", enrolment=factor_service.pending_totp(by=by))
 
 
@@ -67,7 +68,7 @@ def recovery_codes() -> Response:
     by = signed_in_visitor()
     overview = factor_service.overview(by=by)
     if not overview.has_second_step:
-        return redirect(url_for(OVERVIEW), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for(OVERVIEW))
     form = Form(Pressed)
     if form.submit(lambda _: factor_service.new_recovery_codes(by=by)):
         return _recovery_codes(form.result, by)

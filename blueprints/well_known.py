@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Response, current_app, json, redirect, url_for
+from flask import Blueprint, Response, current_app, json, url_for
 
 from blueprints.http.access import allow, anyone, even_impersonated
+from blueprints.http.redirects import see_other
 from services.clock import now
 from services.errors import NotFound
 from services.signing_keys import signing_keys
@@ -28,7 +29,7 @@ def jwks() -> Response:
 @allow(even_impersonated(anyone))
 def change_password() -> Response:
     """Where a password manager sends people to change their password."""
-    return redirect(url_for("account.password"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+    return see_other(url_for("account.password"))
 
 
 @bp.get("/security.txt")

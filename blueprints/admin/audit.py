@@ -1,11 +1,12 @@
 """Administration: the audit log."""
 
-from flask import Blueprint, Response, redirect, render_template, url_for
+from flask import Blueprint, Response, render_template, url_for
 
 from blueprints.http.access import allow, even_impersonated, permission
 from blueprints.http.download import csv_file
 from blueprints.http.filters import Filters, last_day, plain
 from blueprints.http.pagination import Pagination
+from blueprints.http.redirects import see_other
 from services import audit_service
 from services.permissions import AUDIT_READ
 from services.schemas.audit import AuditQuery
@@ -44,7 +45,7 @@ def export() -> Response:
     """The newest 10,000 events of the filter as CSV; with a filter that can't be read, the page that says so."""
     filters = _filters()
     if filters.errors:
-        return redirect(url_for("admin_audit.index", **filters.kept), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+        return see_other(url_for("admin_audit.index", **filters.kept))
     return csv_file(audit_service.as_csv(filters.query), "audit-log")
 
 

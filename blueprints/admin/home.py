@@ -1,8 +1,9 @@
 """Administration: where it begins."""
 
-from flask import Blueprint, Response, redirect, url_for
+from flask import Blueprint, Response, url_for
 
 from blueprints.http.access import allow, even_impersonated, signed_in, signed_in_visitor
+from blueprints.http.redirects import see_other
 from services.errors import Forbidden
 from services.permissions import AUDIT_READ, MAIL_READ, ROLES_READ, SYSTEM_READ, USERS_READ
 
@@ -25,5 +26,5 @@ def index() -> Response:
     by = signed_in_visitor()
     for code, endpoint in SECTIONS.items():
         if by.can(code):
-            return redirect(url_for(endpoint), 303)  # type: ignore[return-value]  # typed as Werkzeug's answer
+            return see_other(url_for(endpoint))
     raise Forbidden

@@ -1,10 +1,11 @@
 """Administration: signing in as somebody else, to help."""
 
-from flask import Blueprint, Response, flash, redirect, url_for
+from flask import Blueprint, Response, flash, url_for
 
 from blueprints.http import access
 from blueprints.http.access import allow, fresh, permission, signed_in_visitor
 from blueprints.http.form import Form, told
+from blueprints.http.redirects import see_other
 from services import impersonation_service
 from services.permissions import USERS_IMPERSONATE
 from services.schemas.user import ImpersonateIn
@@ -20,7 +21,7 @@ def start(user_id: int) -> Response:
     user = impersonation_service.find(user_id, by=by)
     if why_not := impersonation_service.obstacle(user, by=by):
         flash(why_not, "danger")
-        return redirect(url_for("admin_users.show", user_id=user_id), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+        return see_other(url_for("admin_users.show", user_id=user_id))
     form = Form(ImpersonateIn)
     if form.submit(lambda data: impersonation_service.start(user_id, data, by=by)):
         access.become(form.result.token, form.result.principal)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, flash, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, render_template, url_for
 
 from blueprints.http.access import allow, even_impersonated, fresh, permission, signed_in_visitor
 from blueprints.http.button import Pressed, press
@@ -13,6 +13,7 @@ from blueprints.http.download import csv_file
 from blueprints.http.filters import Filters, choices, one_of, plain
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination, sort_url
+from blueprints.http.redirects import see_other
 from services import (
     audit_service,
     auth_service,
@@ -72,7 +73,7 @@ def export() -> Response:
     """The accounts of the filter as CSV; with a filter that can't be read, the page that says so."""
     filters = _filters(role_service.names())
     if filters.errors:
-        return redirect(url_for("admin_users.index", **filters.kept), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+        return see_other(url_for("admin_users.index", **filters.kept))
     return csv_file(user_service.as_csv(filters.query), "users")
 
 
@@ -242,4 +243,4 @@ def _back(user_id: int, message: str) -> Response:
 
 def _refuse(user_id: int, message: str) -> Response:
     flash(message, "danger")
-    return redirect(url_for("admin_users.show", user_id=user_id), 303)  # type: ignore[return-value]  # typed as Werkzeug's
+    return see_other(url_for("admin_users.show", user_id=user_id))

@@ -11,11 +11,12 @@ from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, after_this_request, current_app, flash, redirect, request, session, url_for
+from flask import Flask, Response, after_this_request, current_app, flash, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
+from blueprints.http.redirects import see_other
 from extensions import csrf, login_manager
 from services import (
     api_key_service,
@@ -273,7 +274,7 @@ def to_login() -> Response:
     if session.pop(IMPERSONATION_ENDS, None):
         flash("You are no longer signed in as somebody else. Sign in to your own account again.", "warning")
     back = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
-    return redirect(url_for("auth.login", next=back), 303)  # type: ignore[return-value]
+    return see_other(url_for("auth.login", next=back))
 
 
 def ask_again(by: Principal) -> Response | None:
@@ -288,9 +289,9 @@ def ask_again(by: Principal) -> Response | None:
 def _to_missing_step(missing: SecondFactorRequired | ReauthenticationRequired) -> Response:
     """Where somebody sets up a second step, or shows again who he is and comes back."""
     if isinstance(missing, SecondFactorRequired):
-        return redirect(url_for("account.security"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("account.security"))
     back = request.full_path.rstrip("?") if request.method in SAFE_METHODS else _came_from()
-    return redirect(url_for("auth.reauthenticate", next=back), 303)  # type: ignore[return-value]  # as above
+    return see_other(url_for("auth.reauthenticate", next=back))
 
 
 def _came_from() -> str | None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, flash, redirect
+from flask import Response, flash
 
 from blueprints.http.form import Form, told
+from blueprints.http.redirects import see_other
 from services.schemas.base import In
 
 
@@ -19,4 +20,4 @@ def press(act: Callable[[], Any], *, message: str, back: str) -> Response:
     if form.submit(lambda _: act()):
         return told(back, message=message)
     flash(form.errors[0][1], "danger")
-    return redirect(back, 303)  # type: ignore[return-value]  # Flask's redirect is typed as Werkzeug's answer
+    return see_other(back)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, flash, redirect, render_template, request
+from flask import Response, flash, render_template, request
 from pydantic import BaseModel, TypeAdapter
 from werkzeug.datastructures import MultiDict
 
 from blueprints.http.envelope import success
 from blueprints.http.errors import headers_of, status_of, wants_json
+from blueprints.http.redirects import see_other
 from blueprints.http.validation import read_form, read_json
 from services.base_service import attempt
 from services.errors import (
@@ -134,7 +135,7 @@ def done(
     if wants_json():
         body = data().model_dump_json().encode() if data else b"null"
         return success(body, message=message, status=status)
-    return redirect(location, 303)  # type: ignore[return-value]  # Flask's redirect is typed as Werkzeug's answer
+    return see_other(location)
 
 
 def told(

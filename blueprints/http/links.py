@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Response, current_app, redirect, request, session
+from flask import Response, current_app, request, session
 
+from blueprints.http.redirects import see_other
 from services import auth_service
 from services.errors import LinkExpired
 from services.schemas.auth import LinkOut, LinkPurpose
@@ -32,7 +33,7 @@ def by_link(purpose: LinkPurpose) -> Callable[[View], View]:
             if token and _comes_back():
                 auth_service.look_at_link(token, purpose)
                 session[_key(purpose)] = token
-                return redirect(request.path, 303)
+                return see_other(request.path)
             link = _look(token or session.get(_key(purpose), ""), purpose)
             return view(link=link, **given)
 
