@@ -82,3 +82,31 @@ def test_a_token_of_one_person_changes_nobody_else(app: Flask, api: Api, alice: 
     assert api.post("/auth/password/reset", {"token": token, "password": NEW_PASSWORD}).status_code == 200
     assert api.post("/auth/login", {"email": bob.email, "password": bob.password}).status_code == 200
     assert api.post("/auth/login", {"email": bob.email, "password": NEW_PASSWORD}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["Bearer {0}", "Bearer {0}"],
+        ["Bearer x", "Bearer {0}"],
+        ["Bearer {0}" + "x" * 100_000],
+        ["Bearer\t{0}"],
+    ],
+    ids=["twice", "two", "a hundred kilobytes", "a tab"],
+)
+def test_more_than_one_token_is_none(app: Flask, api: Api, alice: Person, values: list[str]) -> None:
+    """A52."""
+    token = str(api.as_(alice).token)
+    headers = [("Authorization", value.format(token)) for value in values]
+    assert app.test_client().get("/api/v1/users/me", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "role", ["Admin", "ADMIN", "admin ", " admin", "admin\n", "\u0430dmin", "admin;", "admin'--", ""]
+)
+def test_a_role_of_almost_that_name_is_none(api: Api, ada: Person, bob: Person, role: str) -> None:
+    """A95: case, blanks, and a Cyrillic letter that looks the same."""
+    mine = api.as_(ada)
+    answer = mine.patch(f"/users/{bob.id}", {"role": role})
+    assert answer.status_code == 422
+    assert mine.get(f"/users/{bob.id}").json["data"]["role"] == "member"
