@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, after_this_request, current_app, flash, request, session, url_for
@@ -16,6 +16,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user, login_user, logout_user
 
 from blueprints.http.errors import wants_json
+from blueprints.http.marks import mark
 from blueprints.http.redirects import see_other
 from extensions import csrf, login_manager
 from services import (
@@ -205,8 +206,7 @@ def allow(rule: Rule) -> Callable[[View], View]:
                 return _to_missing_step(missing)
             return view(*args, **kwargs)
 
-        guarded.access = rule  # type: ignore[attr-defined]
-        return guarded  # type: ignore[return-value]
+        return cast("View", mark(guarded, access=rule))  # it takes what the view takes
 
     return decorate
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from blueprints.http import budget, idempotency
 from blueprints.http.access import Rule, bearer
 from blueprints.http.envelope import success
+from blueprints.http.marks import mark
 from blueprints.http.validation import read_json, read_query
 from services.errors import DomainError
 from services.paging import Listing
@@ -100,9 +101,7 @@ def endpoint(
             response.headers.extend(spent)
             return response
 
-        answer.contract = contract  # type: ignore[attr-defined]
-        answer.access = allow  # type: ignore[attr-defined]
-        return answer
+        return mark(answer, contract=contract, access=allow)
 
     return decorate
 

@@ -6,6 +6,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WsgiResponse
 
 from blueprints.http.envelope import failure
 from services import errors
@@ -116,10 +117,10 @@ def _csrf(error: CSRFError) -> Response:
     return answer(errors.CsrfFailed())
 
 
-def _http(error: HTTPException) -> Response:
+def _http(error: HTTPException) -> WsgiResponse:
     status = error.code or 500
     if status < 400 or error.response is not None:
-        return error.get_response()  # type: ignore[return-value]  # a redirect of the router, as it stands
+        return error.get_response()  # a redirect of the router, as it stands
     kind = OF_HTTP.get(status) or (errors.BadRequest if status < 500 else errors.InternalError)
     response = answer(kind(), status)
     for name, value in error.get_headers():

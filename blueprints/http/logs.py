@@ -46,12 +46,12 @@ def init_app(app: Flask, stream: TextIO) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if getattr(handler, "portico", False)]:
-        root.removeHandler(handler)
-        handler.close()
+    # Those of an app before this one.
+    for former in [handler for handler in root.handlers if isinstance(handler, StreamLines | FileLines)]:
+        root.removeHandler(former)
+        former.close()
     for handler in _handlers(stream, app.config["LOG_DIR"]):
         handler.setFormatter(formatter)
-        handler.portico = True  # type: ignore[attr-defined]  # so that the next app replaces it
         root.addHandler(handler)
     root.setLevel(app.config["LOG_LEVEL"])
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the porch logs requests

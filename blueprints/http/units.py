@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from blueprints.http.marks import mark
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def opens_units(view: View) -> View:
     """The view says itself where it reads and writes, so that it holds no connection while somebody else is slow."""
-    view.opens_units = True  # type: ignore[attr-defined]  # read where requests are dispatched
-    return view
+    return mark(view, opens_units=True)  # read where requests are dispatched

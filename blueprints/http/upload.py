@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from flask import request
 
+from blueprints.http.marks import mark
 from services.errors import Invalid, PayloadTooLarge, UnsupportedMediaType
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -18,8 +19,7 @@ def takes_up_to(file_bytes: int) -> Callable[[View], View]:
     """Let a view's body be larger than others; write it below the view's rule. `guard` honours it."""
 
     def decorate(view: View) -> View:
-        view.largest_body = file_bytes + AROUND_BYTES  # type: ignore[attr-defined]
-        return view
+        return mark(view, largest_body=file_bytes + AROUND_BYTES)
 
     return decorate
 
