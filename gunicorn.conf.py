@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import Any
 
 # gunicorn carries no types of its own.
-from gunicorn import systemd  # type: ignore[import-untyped]
-from gunicorn.http import wsgi  # type: ignore[import-untyped]
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn import systemd
+from gunicorn.http import wsgi
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import ThreadWorker
 
 STOP_SECONDS = 30  # from SIGTERM to the end, draining included
 

@@ -36,8 +36,8 @@ class Signer:
 
     def jwk(self) -> dict[str, Any]:
         """Its public half."""
-        kinds = {"RS": jwt.algorithms.RSAAlgorithm, "ES": jwt.algorithms.ECAlgorithm}
-        public = json.loads(kinds[self.algorithm[:2]].to_jwk(self.private.public_key()))  # type: ignore[attr-defined]
+        kinds: dict[str, Any] = {"RS": jwt.algorithms.RSAAlgorithm, "ES": jwt.algorithms.ECAlgorithm}
+        public = json.loads(kinds[self.algorithm[:2]].to_jwk(self.private.public_key()))
         return {**public, "kid": self.id, "use": "sig", "alg": self.algorithm}
 
 
@@ -223,7 +223,6 @@ def running() -> Iterator[tuple[FakeIssuer, FakeIssuer]]:
     """Two realms of one server: the one that is configured, and another."""
     realms = _Realms()
     server: BaseWSGIServer = make_server("127.0.0.1", 0, realms, threaded=True)
-    server.daemon_threads = True  # type: ignore[attr-defined]  # of the mixin that threaded=True brings
     main, other = (FakeIssuer(f"http://127.0.0.1:{server.port}/{name}") for name in ("main", "other"))
     realms.realms = {"main": main, "other": other}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -1,5 +1,7 @@
 """What holds for every page: valid HTML, one h1, a title, unique ids, labelled fields, nothing inline."""
 
+from xml.etree.ElementTree import Element
+
 import html5lib
 from werkzeug.test import TestResponse
 
@@ -19,7 +21,7 @@ def lint(response: TestResponse) -> None:
     assert not faults, f"{response.request.path}: " + "; ".join(faults)
 
 
-def _one_of_each(elements: list) -> list[str]:  # type: ignore[type-arg]
+def _one_of_each(elements: list[Element]) -> list[str]:
     faults = []
     if sum(element.tag == f"{HTML}h1" for element in elements) != 1:
         faults.append("not exactly one h1")
@@ -29,7 +31,7 @@ def _one_of_each(elements: list) -> list[str]:  # type: ignore[type-arg]
     return faults
 
 
-def _ids_and_labels(elements: list) -> list[str]:  # type: ignore[type-arg]
+def _ids_and_labels(elements: list[Element]) -> list[str]:
     ids = [element.get("id") for element in elements if element.get("id")]
     faults = [f"id {name} twice" for name in {name for name in ids if ids.count(name) > 1}]
     labelled = {element.get("for") for element in elements if element.tag == f"{HTML}label"}
@@ -43,7 +45,7 @@ def _ids_and_labels(elements: list) -> list[str]:  # type: ignore[type-arg]
     return faults
 
 
-def _nothing_inline(elements: list, response: TestResponse) -> list[str]:  # type: ignore[type-arg]
+def _nothing_inline(elements: list[Element], response: TestResponse) -> list[str]:
     policy = response.headers.get("Content-Security-Policy", "")
     faults = []
     for element in elements:

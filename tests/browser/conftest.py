@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -108,8 +109,8 @@ def new_context(chromium: Browser, site: Site) -> Iterator[NewContext]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def make(**options: object) -> BrowserContext:
-        context = chromium.new_context(**{"base_url": site.url, "viewport": WIDE, **options})  # type: ignore[arg-type]
+    def make(**options: Any) -> BrowserContext:
+        context = chromium.new_context(**{"base_url": site.url, "viewport": WIDE, **options})
         context.set_default_timeout(10_000)
         context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         context.on("weberror", lambda error: complaints.append(str(error.error)))

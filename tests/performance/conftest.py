@@ -67,12 +67,16 @@ def call(filled_app: Flask) -> Call:
             "wsgi.run_once": False,
         }
         told: list[str] = []
+        data_written: list[bytes] = []
 
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
             del headers, exc_info
             told.append(status)
+            return data_written.append
 
-        answer = filled_app(environ, start_response)  # type: ignore[arg-type]  # what is written is not read
+        answer = filled_app(environ, start_response)
         data = b"".join(answer)
         getattr(answer, "close", lambda: None)()
         assert told[0].startswith("200"), (told, data)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its types are a package of their own
-from gunicorn.config import Config  # type: ignore[import-untyped]  # gunicorn carries no types
-from gunicorn.http import wsgi  # type: ignore[import-untyped]  # as above
+import yaml
+from gunicorn.config import Config
+from gunicorn.http import wsgi
 
 pytestmark = pytest.mark.unit
 

@@ -56,8 +56,7 @@ def begin(used_folder: Path, new_folder: Path) -> Iterator[Begin]:
     yield begin
     for start in begun:
         start.kill()
-    for start in begun:
-        until(lambda data=start.data: not server_runs(data), seconds=30)  # type: ignore[misc]  # no lambda has types
+    until(lambda: not any(server_runs(start.data) for start in begun), seconds=30)
 
 
 def test_first_start_prints_a_box_that_is_true(begin: Begin, new_folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 from cryptography.fernet import Fernet
+from flask.sessions import SecureCookieSessionInterface
 
 from app import create_app
 from localdb import Cluster, pidfile
@@ -271,7 +272,7 @@ def sign_in_body(person: Person, password: str = PASSWORD) -> dict[str, str]:
 def some_cookie() -> dict[str, str]:
     """A browser's headers, with a cookie that only the database can tell is nobody's."""
     app = create_app("production", **PRODUCTION, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    serializer = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]  # Flask's own
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
     assert serializer is not None
     cookie = serializer.dumps({"_user_id": "x" * 43, "_fresh": True})
     return {"Cookie": f"__Host-session={cookie}", "Accept": "text/html"}

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,9 @@ def test_requests_do_not_wait_for_their_log_lines(
     postgres: Postgres,
     tokens: list[str],
     tmp_path: Path,
-    sink: Callable[[Path], object],
+    sink: Callable[[Path], AbstractContextManager[Path]],
 ) -> None:
-    with sink(tmp_path) as log:  # type: ignore[attr-defined]  # each is a context manager
+    with sink(tmp_path) as log:
         site = serve(log=log, GUNICORN_WORKERS="1", HEALTH_TOKEN=TOKEN)
         began = time.monotonic()
         statuses = [site.ask("GET", "/api/v1/users/me", token=tokens[0]).status for _ in range(400)]
