@@ -30,6 +30,7 @@ STRANGERS = [
     "/auth/reset-password",
     "/auth/invitation",
     "/auth/confirm-email",
+    "/auth/not-me",
     "/auth/setup",
     "/dev/mail",
     "/nowhere",
@@ -96,11 +97,15 @@ def test_pages_behind_a_link(site: Site, new_context: NewContext, alice: Person,
         "reset-password": make_link(site.app, alice, "reset"),
         "confirm-email": make_link(site.app, alice, "email_change", "new@example.com"),
         "invitation": make_link(site.app, alice, "invitation"),
+        "not-me": make_link(site.app, alice, "not_me", alice.email),
     }
     for path, token in tokens.items():
         page.goto(f"/auth/{path}?token={token}")
         assert page.url == f"{site.url}/auth/{path}"
         check(page)
+    page.get_by_role("button", name="This was not me").click()
+    assert page.url == f"{site.url}/auth/not-me/done"
+    check(page)
 
 
 @each_look

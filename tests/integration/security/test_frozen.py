@@ -68,6 +68,19 @@ def test_a_passkey_does_not_open_it(api: Api, alice: Person) -> None:
     assert refused.json["error"]["message"] == unknown.json["error"]["message"]
 
 
+def test_who_was_signing_in_while_it_was_frozen_is_refused(real_app: Flask) -> None:
+    alice, answers = make_person(real_app, "Alice"), []
+    signing_in = threading.Thread(target=lambda: answers.append(log_in(Api(real_app), alice)))
+    with real_app.app_context(), unit_of_work():
+        db.session.execute(text("UPDATE users SET frozen_at = now() WHERE id = :id"), {"id": alice.id})
+        signing_in.start()
+        wait_for_a_lock()
+    signing_in.join(timeout=10)
+    assert [answer.json["error"]["code"] for answer in answers] == ["INVALID_CREDENTIALS"]
+    with real_app.app_context():
+        assert db.session.execute(text("SELECT count(*) FROM sessions")).scalar() == 0
+
+
 # ------------------------------------------------------------------------------------------- nothing changes
 
 
