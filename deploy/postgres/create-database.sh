@@ -6,5 +6,7 @@ as_administrator() { psql --no-psqlrc --set ON_ERROR_STOP=1 --username "${POSTGR
 as_administrator --dbname postgres <<'SQL'
 SELECT 'CREATE DATABASE portico' WHERE 'portico' NOT IN (SELECT datname FROM pg_database) \gexec
 SQL
-OWNER_PASSWORD=$(cat /run/secrets/database_owner_password) APP_PASSWORD=$(cat /run/secrets/database_password) \
-    as_administrator --dbname portico --file /usr/local/share/portico/roles.sql
+OWNER_PASSWORD=$(cat /run/secrets/database_owner_password)
+APP_PASSWORD=$(cat /run/secrets/database_password)
+export OWNER_PASSWORD APP_PASSWORD
+as_administrator --dbname portico --file /usr/local/share/portico/roles.sql

@@ -333,3 +333,12 @@ def test_workflow_covers_the_oldest_and_the_reference_python(workflow: dict[Any,
         for version in job.get("strategy", {}).get("matrix", {}).get("python", [])
     }
     assert pythons == {"3.11", "3.13"}
+
+
+def test_nginx_keeps_nothing_but_static_files() -> None:
+    """What knew somebody's session must not be given to somebody else (A38)."""
+    before, *after = re.split(
+        r"^\s*proxy_cache\s", read("deploy/nginx/portico.conf.template"), flags=re.MULTILINE
+    )
+    assert len(after) == 1
+    assert before.rpartition("location ")[2].startswith("^~ /static/ {")
