@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, url_for
 
 from blueprints.http import access
-from blueprints.http.access import allow, even_impersonated, signed_in, signed_in_visitor
+from blueprints.http.access import allow, even_impersonated, leaving, signed_in_visitor
 from blueprints.http.form import told
 from blueprints.http.redirects import see_other
 from services import impersonation_service
@@ -12,7 +12,7 @@ bp = Blueprint("impersonation", __name__, url_prefix="/impersonation")
 
 
 @bp.post("/stop")
-@allow(even_impersonated(signed_in))
+@allow(even_impersonated(leaving))
 def stop() -> Response:
     """Be oneself again: back to one's own session, on the page of the person."""
     by = signed_in_visitor()

@@ -250,3 +250,16 @@ def test_somebody_elses_stop_is_nobodys(app: Flask, acting: PageClient, charlie:
     answer: Answer = stop(stranger)
     assert answer.location == "/dashboard"
     assert len(impersonations(app)) == 1
+
+
+def test_the_way_back_is_open_where_the_person_must_set_up_a_second_step(
+    app: Flask, acting: PageClient, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "REQUIRE_MFA", "all")
+    assert acting.get("/dashboard").location == "/account/security"
+    page = acting.get("/account/security")
+    assert page.status_code == 403
+    token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    assert acting.post("/impersonation/stop", data={"csrf_token": token}).status_code == 303
+    monkeypatch.setitem(app.config, "REQUIRE_MFA", "none")
+    assert who_is(acting) == ada.email

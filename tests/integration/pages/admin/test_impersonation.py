@@ -136,6 +136,9 @@ def test_what_is_changed_meanwhile_names_both(
     page = browser(bob).get("/account/history").text
     assert "by an administrator, signed in as you" in page
     stop(desk)
+    by_ada = f'by <a href="/admin/users/{ada.id}">user {ada.id}</a>, signed in as this person'
+    assert by_ada in desk.get("/admin/audit?action=account:update").text
+    assert by_ada in desk.get(f"/admin/users/{bob.id}").text
     desk.submit("/account/profile", name="Ada O.")
     assert "impersonator_id" not in told(app, "account:update")[1]
 
