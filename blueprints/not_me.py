@@ -1,12 +1,13 @@
 """ "This was not me": the page behind the link in every security mail."""
 
-from flask import Blueprint, Response, redirect, render_template, session, url_for
+from flask import Blueprint, Response, render_template, session, url_for
 
 from blueprints.http import links
 from blueprints.http.access import allow, anyone
 from blueprints.http.errors import answer, wants_json
 from blueprints.http.form import Form, done
 from blueprints.http.links import by_link, needed
+from blueprints.http.redirects import see_other
 from services import not_me_service
 from services.errors import LinkExpired
 from services.link_service import NOT_ME_LIFE
@@ -41,7 +42,7 @@ def index(link: LinkOut | None) -> Response:
 def finished() -> Response | str:
     """What was done, and what to do next."""
     if DONE not in session:
-        return redirect(url_for("auth.forgot_password"), 303)  # type: ignore[return-value]  # Werkzeug's answer
+        return see_other(url_for("auth.forgot_password"))
     return render_template("auth/not_me_done.html", outcome=session[DONE], days=NOT_ME_LIFE.days)
 
 
