@@ -72,7 +72,7 @@ def _addresses() -> Iterator[Address]:
         if rule is not None:
             summary = (inspect.getdoc(view) or "").partition("\n")[0]
             for method in sorted((route.methods or set()) - UNTOLD_METHODS):
-                yield Address(method, route.rule, summary, rule)
+                yield Address(method, PLACEHOLDER.sub(r"{\1}", route.rule), summary, rule)
 
 
 def _rule_of(method: str, path: str) -> Rule | None:
