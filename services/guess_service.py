@@ -1,6 +1,6 @@
 """Guesses at passwords: every door at which one can be tried asks here (docs/security/throttling.md, ADR-013).
 
-An account gives each device that it knows, and all unknown ones together, five tries; then every failure makes the next
+An account gives each device that it knows, and all unknown ones together, ten tries; then every failure makes the next
 try wait longer, up to a quarter of an hour, for ever: there is no lock, and so none to throw at somebody else. A try is
 claimed before the password is looked at, in one statement, on a connection that commits by itself.
 """
@@ -34,7 +34,7 @@ from services.errors import Unavailable
 from services.principal import Principal
 
 #: What the first, second, … failure in a row makes the next try wait, in seconds; the last stands for all that follow.
-WAITS = (0, 0, 0, 0, 30, 60, 120, 240, 480, 900)
+WAITS = (*[0] * 9, 30, 60, 120, 240, 480, 900)
 #: The same for unknown devices in slow mode.
 SLOW_WAITS = (30, 60, 120, 240, 480, 900)
 #: Failures in five minutes that slow mode leaves an address.

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from blueprints.http.access import Rule
+from blueprints.http.openapi import PLACEHOLDER
 from services import factor_service
 from services.errors import DomainError
 from services.principal import Principal

@@ -136,7 +136,7 @@ def test_optional_verification_keeps_nobody_waiting(
 
 def test_the_eleventh_try_waits_and_the_right_password_too(client: PageClient, alice: Person) -> None:
     tries = [client.submit("/auth/login", email=alice.email, password="wrong") for _ in range(11)]
-    assert [answer.status_code for answer in tries] == [401] * 5 + [429] * 6
+    assert [answer.status_code for answer in tries] == [401] * 10 + [429]
     form = client.sign_in(alice)
     json = client.post("/auth/login", json={"email": alice.email, "password": alice.password})
     assert (form.status_code, json.status_code) == (429, 429)

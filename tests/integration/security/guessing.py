@@ -23,7 +23,7 @@ def guesses(api: Api, email: str, tries: int) -> list[int]:
     return [guess(api, email).status_code for _ in range(tries)]
 
 
-def besiege(api: Api, email: str, *, tries: int = 6, addresses: int = 2) -> None:
+def besiege(api: Api, email: str, *, tries: int = 11, addresses: int = 2) -> None:
     """Wrong passwords from several addresses in turn, until unknown devices have to wait."""
     answers = [guess(api, email, address=f"198.51.{n % addresses}.9") for n in range(tries)]
     assert answers[-1].status_code == 429
