@@ -21,6 +21,7 @@ from services import (
 )
 from services.base_service import constraint_means, flush, found
 from services.errors import Forbidden, ImpersonationRefused, ImpersonationRunning, NotFound
+from services.identity_service import NEVER
 from services.origin import set_impersonator
 from services.permissions import USERS_IMPERSONATE, USERS_READ
 from services.principal import Principal
@@ -82,7 +83,7 @@ def start(user_id: int, data: ImpersonateIn, *, by: Principal) -> SignedIn:
             device_name=impersonation.DEVICE_NAME,
             created_at=moment,
             last_seen_at=moment,
-            authenticated_at=moment,
+            authenticated_at=NEVER,  # whoever reads the row alone, an older process say, finds nothing fresh either
             expires_at=ends_at,
             impersonator_id=by.user_id,
             impersonator_session_id=own.id,

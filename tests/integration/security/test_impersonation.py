@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from blueprints.http.access import Rule, anyone, even_impersonated, fresh, signed_in
 from models import User, UserSession, db
 from models.api_key import ApiKey
+from models.base import now
 from services import own_data
 from services.principal import Principal
 from tests.clients import Answer, Api, PageClient
@@ -188,18 +189,11 @@ def test_the_api_knows_nothing_of_it(app: Flask, acting: PageClient) -> None:
 def test_it_never_counts_as_fresh(app: Flask, acting: PageClient) -> None:
     (row,) = impersonations(app)
     person = Principal(
-        row.user_id,
-        row.id,
-        "",
-        "",
-        "member",
-        frozenset(),
-        "browser",
-        row.authenticated_at,
-        has_second_factor=False,
+        row.user_id, row.id, "", "", "member", frozenset(), "browser", now(), has_second_factor=False
     )
     assert person.is_fresh
     assert not replace(person, impersonator_id=row.impersonator_id).is_fresh
+    assert not replace(person, authenticated_at=row.authenticated_at).is_fresh  # nor by the row alone
 
 
 def test_programs_that_send_json_are_refused_too(app: Flask, acting: PageClient) -> None:
