@@ -139,15 +139,18 @@ def reachable_admins(*, but: int | None = None) -> list[tuple[str, str]]:
     return [(row.email, row.name) for row in db.session.execute(statement.order_by(User.id)).all()]
 
 
-def check_may_give(name: str, *, by: Principal | None) -> None:
-    """Raise Invalid, naming the roles there are, for an unknown one; Forbidden for one that allows more than `by` may.
+def check_may_give(name: str, *, by: Principal | None) -> list[str]:
+    """What this role allows. Raises Invalid, naming the roles there are, for an unknown one; Forbidden for one that
+    allows more than `by` may.
 
     `by` is None for the command line, which may do everything.
     """
     known = {role.name: role for role in list_all()}
     if name not in known:
         raise Invalid.field("role", f"Must be one of: {', '.join(known)}", "unknown_role")
-    _check_within(known[name].permissions, by=by, refusal="This role allows more than your own.")
+    allowed: list[str] = known[name].permissions
+    _check_within(allowed, by=by, refusal="This role allows more than your own.")
+    return allowed
 
 
 def check_may_manage(user: User, *, by: Principal | None) -> None:

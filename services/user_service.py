@@ -125,10 +125,12 @@ def load_managed(user_id: int, *, by: Principal | None) -> User:
 def create(data: UserCreateIn, *, by: Principal | None) -> User:
     """Make an account: with a password it is ready at once, without one an invitation is mailed.
 
-    Raises EmailTaken, Invalid (unknown role), Forbidden (a role above `by`) or WeakPassword. `by` is None for the
-    command line.
+    Raises EmailTaken, Invalid (unknown role), Forbidden (a role above `by`), ReauthenticationRequired (a role that
+    allows something, long after signing in) or WeakPassword. `by` is None for the command line.
     """
-    role_service.check_may_give(data.role, by=by)
+    allowed = role_service.check_may_give(data.role, by=by)
+    if allowed and by is not None and by.session_id is not None and not by.is_fresh:
+        raise ReauthenticationRequired
     if data.password is not None:
         password_service.check_strength(data.password, email=data.email, name=data.name)
     user = User(
@@ -172,7 +174,8 @@ def update(
 ) -> User:
     """Change what was sent. Without `users:write` only one's own name.
 
-    Raises NotFound, Forbidden, EmailTaken, LastAdmin, Invalid (unknown role) or PreconditionFailed.
+    Raises NotFound, Forbidden, ReauthenticationRequired (a role or an address, long after signing in), EmailTaken,
+    LastAdmin, Invalid (unknown role) or PreconditionFailed.
     """
     return _change(user_id, data.model_dump(exclude_unset=True), by=by, expected=expected)
 
@@ -303,6 +306,8 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
     _set_active(user, changes.pop("is_active", user.is_active), by=by)
     set_role(user, changes.pop("role", user.role), by=by)
     before = {name: getattr(user, name) for name, value in changes.items() if getattr(user, name) != value}
+    if "email" in before and not _may_set_address(user_id, by):
+        raise ReauthenticationRequired
     for name in before:
         setattr(user, name, changes[name])
     if before:
@@ -315,6 +320,11 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
     user.updated_at = now() if db.session.is_modified(user) else user.updated_at
     flush()  # EmailTaken
     return user
+
+
+def _may_set_address(user_id: int, by: Principal) -> bool:
+    """Whoever reads an account's mail owns it. So as for a role; and no narrow key moves the account that it is of."""
+    return by.is_fresh or (by.session_id is None and user_id != by.user_id)
 
 
 def _address_was_set(user: User, former: str, *, by: Principal) -> None:

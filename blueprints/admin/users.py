@@ -78,7 +78,7 @@ def export() -> Response:
 
 
 @bp.route("/users/new", methods=["GET", "POST"])
-@allow(permission(USERS_WRITE))
+@allow(fresh(permission(USERS_WRITE)))
 def create() -> Response:
     """Invite somebody: the account is made, and a link mailed with which the person sets a password."""
     by = signed_in_visitor()

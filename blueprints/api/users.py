@@ -51,10 +51,10 @@ def list_users(query: UserQuery) -> Listing:
     out=UserOut,
     status=201,
     message="The account is made.",
-    errors=(EmailTaken, WeakPassword),
+    errors=(EmailTaken, ReauthenticationRequired, WeakPassword),
 )
 def create_user(body: UserCreateIn, by: Principal) -> Any:
-    """Make an account.
+    """Make an account; with a role that allows something, within ten minutes of signing in.
 
     With a password it is ready at once; without one an invitation is mailed.
     """
@@ -77,7 +77,7 @@ def read_user(user_id: int, by: Principal) -> Any:
     errors=(EmailTaken, LastAdmin, ReauthenticationRequired),
 )
 def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tags) -> Any:
-    """Set everything of an account that can be changed; another role within ten minutes of signing in."""
+    """Set everything of an account that can be changed; another role or address within ten minutes of signing in."""
     return user_service.replace(user_id, body, by=by, expected=expected)
 
 
@@ -92,7 +92,7 @@ def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tag
 def update_user(user_id: int, body: UserUpdateIn, by: Principal, expected: Tags) -> Any:
     """Change what is sent: your own `name`, or anything with `users:write`.
 
-    Another role within ten minutes of signing in.
+    Another role or address within ten minutes of signing in.
     """
     return user_service.update(user_id, body, by=by, expected=expected)
 
