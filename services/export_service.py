@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 MOST_ATTEMPTS = 5
 RETRY_AFTER = timedelta(minutes=1)
+#: The first half of the advisory lock on a copy that is being made; the second is made of its id.
+CLAIM = 0x6578706F
 
 
 def life() -> timedelta:
@@ -135,17 +137,20 @@ def _make_one(export_id: UUID) -> bool:
 
 
 def _make(export_id: UUID, moment: datetime) -> bool:
-    row = db.session.execute(
-        select(DataExport, User)
-        .join(User, User.id == DataExport.user_id)
-        .where(DataExport.id == export_id, DataExport.status == ExportStatus.PENDING)
-        .with_for_update(skip_locked=True, of=DataExport)
-    ).first()
-    if row is None:
-        return False  # another worker has it, or it was replaced
-    export: DataExport = row.DataExport
-    user: User = row.User
+    if not db.session.scalar(select(func.pg_try_advisory_xact_lock(CLAIM, func.hashtext(str(export_id))))):
+        return False  # another worker has it
+    waiting = select(DataExport).where(DataExport.id == export_id, DataExport.status == ExportStatus.PENDING)
+    owner = waiting.with_only_columns(DataExport.user_id).scalar_subquery()
+    of_owner = select(User).where(User.id == owner)
+    user = db.session.scalar(of_owner)
+    if user is None:
+        return False  # it was replaced
+    # No row is held meanwhile: whoever says "this was not me", or leaves, is not to wait for a copy.
     copy = own_data.copy_of(user, at=moment)
+    user = db.session.scalar(of_owner.with_for_update().execution_options(populate_existing=True))
+    export = db.session.scalar(waiting.with_for_update())
+    if user is None or export is None or user.frozen_at is not None:
+        return False  # called off
     export.content_encrypted = crypto.encrypt(json.dumps(copy, ensure_ascii=False, indent=1).encode())
     export.status, export.expires_at = ExportStatus.READY, moment + life()
     token = link_service.make_download(user, until=export.expires_at)

@@ -19,6 +19,8 @@ CODE_LIFE = timedelta(minutes=10)
 CODE_TRIES = 5
 SETUP_LIFE = timedelta(minutes=30)
 NOT_ME_LIFE = timedelta(days=7)
+#: What went to the account's own address, and dies when it gets another one; whoever was just then writing it, too.
+TO_ITS_ADDRESS = frozenset(TokenPurpose) - {TokenPurpose.CHANGE_EMAIL, TokenPurpose.NOT_ME}
 
 
 def make_verification(user: User) -> tuple[str, str]:
@@ -86,21 +88,19 @@ def make_not_me(user: User, email: str) -> str:
 
 
 def claims(user_id: int) -> dict[str, datetime]:
-    """When each address, in small letters, came to be the account's, as far as links that are still good tell."""
-    address = func.lower(OneTimeToken.email)
-    rows = db.session.execute(
-        select(address, func.min(OneTimeToken.claimed_at)).where(*_says_not_me(user_id)).group_by(address)
-    ).all()
-    return {row[0]: row[1] for row in rows}
+    """When each address, as it was written, came to be the account's, as far as links that are still good tell."""
+    address, since = OneTimeToken.email, func.min(OneTimeToken.claimed_at)
+    rows = db.session.execute(select(address, since).where(*_says_not_me(user_id)).group_by(address)).all()
+    return {row[0]: row[1] for row in rows if row[0] and row[1]}
 
 
 def forget_not_me(user_id: int, addresses: Iterable[str] | None = None) -> None:
-    """Make the links that say "this was not me" worthless: those that went to `addresses`, in small letters, or all."""
+    """Make the links that say "this was not me" worthless: those that went to `addresses`, as written, or all."""
     statement = delete(OneTimeToken).where(
         OneTimeToken.user_id == user_id, OneTimeToken.purpose == TokenPurpose.NOT_ME
     )
     if addresses is not None:
-        statement = statement.where(func.lower(OneTimeToken.email).in_(list(addresses)))
+        statement = statement.where(OneTimeToken.email.in_(list(addresses)))
     db.session.execute(statement)
 
 
@@ -119,7 +119,13 @@ def look(token: str, purpose: TokenPurpose) -> OneTimeToken:
 
 
 def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
-    """Use the link up; of two at once one wins. Raises LinkExpired, also for accounts that are suspended."""
+    """Use the link up; of two at once one wins. Raises LinkExpired, also for accounts that are suspended.
+
+    The account is locked first, as by everybody who makes its links worthless: nobody waits for each other in a ring.
+    """
+    of_token = (OneTimeToken.token_hash == token_service.digest(token)) & (OneTimeToken.purpose == purpose)
+    owner = select(OneTimeToken.user_id).where(of_token).scalar_subquery()
+    db.session.execute(select(User.id).where(User.id == owner).with_for_update())
     row = db.session.scalar(_live(token, purpose).with_for_update(of=OneTimeToken))
     if row is None:
         raise LinkExpired
@@ -130,9 +136,12 @@ def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
 
 def use_code(email: str, code: str) -> OneTimeToken:
     """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises WrongCode."""
+    is_its = func.lower(User.email) == func.lower(email)
+    user_id = db.session.scalar(select(User.id).where(is_its).with_for_update())  # first, as in `use`
     row = db.session.scalar(
         select(OneTimeToken)
         .where(
+            OneTimeToken.user_id == (user_id or 0),
             OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
             func.lower(OneTimeToken.email) == func.lower(email),
             OneTimeToken.code_expires_at > now(),
@@ -194,6 +203,8 @@ def _says_not_me(user_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
+    is_its_address = func.lower(OneTimeToken.email) == func.lower(User.email)
+    is_owned = User.is_active & is_its_address if purpose in TO_ITS_ADDRESS else User.is_active
     return (
         select(OneTimeToken)
         .outerjoin(User, User.id == OneTimeToken.user_id)
@@ -201,7 +212,7 @@ def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
             OneTimeToken.token_hash == token_service.digest(token),
             OneTimeToken.purpose == purpose,
             OneTimeToken.expires_at > now(),
-            (OneTimeToken.user_id.is_(None)) | User.is_active,
+            OneTimeToken.user_id.is_(None) | is_owned,
         )
     )
 

@@ -106,15 +106,19 @@ def _rightful_address(user: User, row: OneTimeToken, claims: dict[str, datetime]
     So the link in a mail to whoever took the account over calls back no address, however late it comes.
     """
     address = row.email or user.email
-    mine, present = claims.get(address.lower()), claims.get(user.email.lower())
+    mine, present = _since(claims, address), _since(claims, user.email)
     is_older = mine is not None and (present is None or mine < present)
     return address if is_older and not _same(address, user.email) else user.email
 
 
 def _not_older(claims: dict[str, datetime], address: str) -> list[str]:
     """The addresses whose links die with this one: its own, and those that came after it."""
-    mine = claims[address.lower()]
-    return [other for other, claim in claims.items() if claim >= mine]
+    mine = _since(claims, address)
+    return [other for other in claims if mine is not None and (_since(claims, other) or mine) >= mine]
+
+
+def _since(claims: dict[str, datetime], address: str) -> datetime | None:
+    return min((claim for other, claim in claims.items() if _same(other, address)), default=None)
 
 
 def _give_back(user: User, address: str) -> bool:

@@ -127,7 +127,8 @@ def refresh(token: str) -> TokenPairOut:
         .join(UserSession, UserSession.id == RefreshToken.session_id)
         .join(User, User.id == UserSession.user_id)
         .where(RefreshToken.token_hash == token_service.digest(token), User.is_active)
-        .with_for_update(of=RefreshToken)
+        # The session first, as whoever ends it does: nobody waits for each other in a ring.
+        .with_for_update(of=[UserSession, RefreshToken])
     ).first()
     moment = now()
     if row is None or row.expires_at <= moment or row.RefreshToken.expires_at <= moment:

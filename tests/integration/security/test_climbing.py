@@ -1,4 +1,4 @@
-"""Climbing: a key, a token or a cookie that may a little does not come to more by way of an address or a new account."""
+"""Climbing: a key, a token or a cookie that may a little comes to no more by way of an address or a new account."""
 
 from datetime import timedelta
 
