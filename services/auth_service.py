@@ -10,6 +10,7 @@ from models.enums import TokenPurpose
 from services import (
     api_key_service,
     audit_service,
+    challenge_service,
     deletion_service,
     guess_service,
     known_device_service,
@@ -180,6 +181,7 @@ def change_password(data: ChangePasswordIn, *, by: Principal) -> str | None:
     password_service.check_strength(data.new_password, email=user.email, name=user.name, field="new_password")
     user.password_hash = password_service.hash_password(data.new_password)
     link_service.forget_all(user.id)
+    challenge_service.forget_sign_ins(user.id)
     session_service.end_all(user.id, keep=by.session_id)
     audit_service.record("account:password:change", actor_id=user.id)
     security_service.tell(user, "password_changed")
@@ -293,6 +295,7 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     user.password_hash = password_service.hash_password(password)
     user.email_verified = True
     link_service.forget_all(user.id)
+    challenge_service.forget_sign_ins(user.id)
     session_service.end_all(user.id)
     api_key_service.revoke_all(user.id)
     if user.frozen_at is not None:

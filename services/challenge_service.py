@@ -86,6 +86,12 @@ def forget_all(user_id: int) -> None:
     db.session.execute(delete(Challenge).where(Challenge.user_id == user_id))
 
 
+def forget_sign_ins(user_id: int) -> None:
+    """Drop the sign-ins of an account that wait for their second step: their password is another one now."""
+    is_sign_in = Challenge.purpose == ChallengePurpose.SECOND_FACTOR
+    db.session.execute(delete(Challenge).where(Challenge.user_id == user_id, is_sign_in))
+
+
 def purge() -> int:
     """Delete challenges that are over; returns how many."""
     statement = delete(Challenge).where(Challenge.expires_at <= now()).returning(Challenge.id)

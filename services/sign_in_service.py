@@ -10,6 +10,7 @@ from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from models import User, db
 from models.base import now
@@ -210,8 +211,18 @@ def _by_password(email: str, password: str) -> User:
     if not user.email_verified and current_app.config["EMAIL_VERIFICATION"] == "required":
         raise EmailNotVerified(details={"reason": "email_not_verified"})
     if password_service.needs_rehash(user.password_hash or ""):
-        user.password_hash = password_service.hash_password(password)
+        _rehash(user, password)
     return user
+
+
+def _rehash(user: User, password: str) -> None:
+    """Keep the right password under today's parameters, unless another one was set since it was looked at."""
+    remade = password_service.hash_password(password)
+    is_still = (User.id == user.id) & (User.password_hash == user.password_hash)
+    statement = update(User).where(is_still).values(password_hash=remade, updated_at=User.updated_at)
+    if db.session.scalar(statement.returning(User.id)) is None:
+        raise InvalidCredentials
+    set_committed_value(user, "password_hash", remade)
 
 
 def _by_code(
@@ -313,11 +324,19 @@ def _note_failure(user: User | None, **details: str) -> None:
 
 
 def _note_login(user: User) -> None:
-    # A sign-in is no change of the account: updated_at stays. Suspended or frozen in this very moment: no row matches.
+    # A sign-in is no change of the account: updated_at stays. No row matches an account that was suspended or frozen in
+    # this very moment, or that no longer has the address, the password or the factors that were looked at.
     moment = now()
     noted = db.session.scalar(
         update(User)
-        .where(User.id == user.id, User.is_active, User.frozen_at.is_(None))
+        .where(
+            User.id == user.id,
+            User.is_active,
+            User.frozen_at.is_(None),
+            User.email == user.email,
+            User.password_hash.is_not_distinct_from(user.password_hash),
+            User.has_second_factor == user.has_second_factor,
+        )
         .values(last_login_at=moment, updated_at=User.updated_at)
         .returning(User.last_login_at)
     )
