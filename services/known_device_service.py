@@ -7,18 +7,23 @@ everybody can: so a program is known for this mail, and never for the throttling
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, false, literal_column
+from limits import RateLimitItemPerHour
+from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, false, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models import User, db
 from models.base import now
 from models.device import KnownDevice
-from services import audit_service, security_service, token_service
+from services import audit_service, security_service, throttle_service, token_service
 from services.device import device_name
 from services.origin import origin
 
 #: A device that was not used for so long is new again; its cookie lives as long.
 LIFE = timedelta(days=180)
+#: An account knows this many; then the one used least lately is forgotten.
+MOST = 100
+#: Mails to one account: whoever signs in in a loop, each time as a new device, fills no mailbox. All are recorded.
+TOLD_AN_HOUR = RateLimitItemPerHour(10, namespace="new-device-mail")
 
 
 def greet_browser(user: User, *, since_before: bool) -> None:
@@ -79,7 +84,8 @@ def _greet(user: User, digest: bytes, name: str, *, since_before: bool) -> None:
     if not _note(user.id, digest) or not since_before:
         return
     audit_service.record("account:device:new", actor_id=user.id, device=name)
-    security_service.tell(user, "new_device")
+    if throttle_service.allows(TOLD_AN_HOUR, str(user.id)):
+        security_service.tell(user, "new_device")
 
 
 def _note(user_id: int, digest: bytes) -> bool:
@@ -93,4 +99,13 @@ def _note(user_id: int, digest: bytes) -> bool:
         )
         .returning(literal_column("xmax = 0"))  # true for a row that was not there
     )
-    return bool(db.session.execute(statement).scalar_one())
+    is_new = bool(db.session.execute(statement).scalar_one())
+    if is_new:
+        _forget_surplus(user_id)
+    return is_new
+
+
+def _forget_surplus(user_id: int) -> None:
+    theirs = select(KnownDevice.id).where(KnownDevice.user_id == user_id)
+    surplus = theirs.order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc()).offset(MOST)
+    db.session.execute(delete(KnownDevice).where(KnownDevice.id.in_(surplus)))
