@@ -11,6 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import DeclarativeBase, registry
 
+from models.reading import reader
+
 CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -37,13 +39,13 @@ class Base(DeclarativeBase):
 
 
 class RequestSession(Session):
-    """A session that reads on an AUTOCOMMIT engine while `info["reading"]` is set: no BEGIN, no ROLLBACK."""
+    """A session that uses the reader's AUTOCOMMIT connection where there is one: no BEGIN, no ROLLBACK."""
 
     def get_bind(
         self, mapper: Any = None, clause: Any = None, bind: Engine | Connection | None = None, **kwargs: Any
     ) -> Engine | Connection:
-        if bind is None and self.info.get("reading"):
-            return db.engines["reading"]
+        if bind is None and (reads := reader()) is not None:
+            return reads.for_session()
         return super().get_bind(mapper=mapper, clause=clause, bind=bind, **kwargs)
 
 

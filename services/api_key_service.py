@@ -14,8 +14,9 @@ from sqlalchemy import bindparam, delete, func, select, update
 from models import Role, User, db
 from models.api_key import ApiKey
 from models.base import AnyRow, now
+from models.reading import Prepared
 from services import audit_service, security_service, token_service, user_service
-from services.base_service import fetch, found
+from services.base_service import fetch_first, found
 from services.errors import Conflict, Invalid
 from services.principal import Principal
 from services.schemas.api_key import ApiKeyIn, NewApiKeyOut
@@ -36,7 +37,7 @@ _COLUMNS = (
     ApiKey.expires_at,
     ApiKey.last_used_at,
 )
-_BY_HASH = (
+_BY_HASH = Prepared(
     select(
         ApiKey.id,
         ApiKey.user_id,
@@ -71,7 +72,7 @@ def find(key: str) -> Principal | None:
     if match is None or match[2] != _checksum(match[1]):
         return None
     moment = now()
-    row = fetch(_BY_HASH, {"key_hash": token_service.digest(key), "now": moment}).first()
+    row = fetch_first(_BY_HASH, {"key_hash": token_service.digest(key), "now": moment})
     if row is None:
         return None
     if row.last_used_at is None or moment - row.last_used_at > TOUCH_EVERY:

@@ -12,8 +12,9 @@ from sqlalchemy import DateTime, ScalarSelect, bindparam, case, delete, func, li
 from models import RefreshToken, Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
+from models.reading import Prepared
 from services import audit_service, impersonation, security_service, throttle_service, token_service
-from services.base_service import fetch, found, optional
+from services.base_service import fetch_first, found, optional
 from services.device import device_name
 from services.errors import Forbidden, InvalidToken, TokenReused
 from services.origin import origin, set_impersonator
@@ -53,12 +54,14 @@ def _select_principal() -> AnySelect:
     )
 
 
-_BY_ID = _select_principal().where(
-    UserSession.id == bindparam("session_id"),
-    UserSession.user_id == bindparam("user_id"),
-    UserSession.kind == SessionKind.API,
+_BY_ID = Prepared(
+    _select_principal().where(
+        UserSession.id == bindparam("session_id"),
+        UserSession.user_id == bindparam("user_id"),
+        UserSession.kind == SessionKind.API,
+    )
 )
-_BY_TOKEN = (
+_BY_TOKEN = Prepared(
     _select_principal()
     .add_columns(UserSession.expires_at, UserSession.impersonator_id, UserSession.impersonator_session_id)
     .where(
@@ -73,7 +76,7 @@ _ENDED = (UserSession.id, UserSession.user_id, UserSession.impersonator_id)
 
 def find_api(claims: AccessClaims) -> Principal | None:
     """Who calls with this access token, or None when its session is over or its user suspended. One statement."""
-    row = fetch(_BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()}).first()
+    row = fetch_first(_BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()})
     return _principal(row, row.session_id) if row else None
 
 
@@ -81,9 +84,9 @@ def find_browser(token: str) -> Principal | None:
     """Who this cookie's token stands for, or None when its session is over or was idle too long. One statement."""
     moment = now()
     idle = timedelta(minutes=current_app.config["SESSION_LIFETIME_MINUTES"])
-    row = fetch(
+    row = fetch_first(
         _BY_TOKEN, {"token_hash": token_service.digest(token), "now": moment, "idle_since": moment - idle}
-    ).first()
+    )
     if row is None or row.impersonator_id is None:
         return _principal(row, row.session_id) if row else None
     set_impersonator(row.impersonator_id)

@@ -11,6 +11,7 @@ from sqlalchemy import SQLColumnExpression, bindparam, func, literal_column, or_
 
 from models import User, db
 from models.base import AnyRow, AnySelect, now
+from models.reading import Prepared
 from services import (
     audit_service,
     link_service,
@@ -23,7 +24,7 @@ from services import (
     suspension_service,
 )
 from services.audit_service import cell
-from services.base_service import constraint_means, fetch, flush, found
+from services.base_service import constraint_means, fetch_first, flush, found
 from services.errors import (
     AccountFrozen,
     Conflict,
@@ -54,7 +55,7 @@ COLUMNS = (
     User.picture,
     User.frozen_at,
 )
-_GET = select(*COLUMNS).where(User.id == bindparam("user_id"))
+_GET = Prepared(select(*COLUMNS).where(User.id == bindparam("user_id")))
 # Accounts that never signed in sort before all others; the index has the same expression.
 _LAST_LOGIN = func.coalesce(User.last_login_at, literal_column("'1970-01-01 00:00:00+00'::timestamptz"))
 SORTS: Mapping[str, SQLColumnExpression[Any]] = {
@@ -89,7 +90,7 @@ def get(user_id: int, *, by: Principal | None) -> AnyRow:
     """One account: one's own, or any with `users:read`. Raises NotFound. `by` is None for the command line."""
     if by is not None and user_id != by.user_id and not by.can(USERS_READ):
         raise NotFound
-    return found(fetch(_GET, {"user_id": user_id}).first())
+    return found(fetch_first(_GET, {"user_id": user_id}))
 
 
 def find_by_email(email: str, *, lock: bool = False) -> User | None:

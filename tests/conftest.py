@@ -13,6 +13,7 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
+from psycopg2.extensions import cursor
 from sqlalchemy import event, text
 
 from app import create_app
@@ -68,8 +69,7 @@ def shared_app(database_url: str) -> Iterator[Flask]:
     """One application for the process; its transactions are rolled back after each test."""
     app = create_app("testing", DATABASE_URL=database_url, **POOL)
     app.test_client_class = PageClient
-    with app.app_context():
-        event.listen(db.engines["reading"], "before_cursor_execute", _note_statement)
+    _note_statements(app)
     yield app
     dispose(app)
 
@@ -117,8 +117,7 @@ def real_app(test_databases: Databases) -> Iterator[Flask]:
     with test_databases.fresh_database("real") as url:
         app = create_app("testing", DATABASE_URL=url, **POOL)
         app.test_client_class = PageClient
-        with app.app_context():
-            event.listen(db.engines["reading"], "before_cursor_execute", _note_statement)
+        _note_statements(app)
         budget.reset()
         yield app
         dispose(app)
@@ -163,10 +162,23 @@ def ada(app: Flask) -> Person:
 _statements: list[str] = []
 
 
-def _note_statement(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-    del conn, cursor, rest
-    if not statement.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
-        _statements.append(statement)
+class NotingCursor(cursor):
+    """Notes what is sent, whoever sends it."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        if not str(query).startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO")):
+            _statements.append(str(query))
+        super().execute(query, vars)
+
+
+def _note_statements(app: Flask) -> None:
+    with app.app_context():
+        event.listen(db.engines["reading"], "connect", _use_noting_cursors)
+
+
+def _use_noting_cursors(dbapi_connection: Any, record: Any) -> None:
+    del record
+    dbapi_connection.cursor_factory = NotingCursor
 
 
 @contextmanager

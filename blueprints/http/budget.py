@@ -1,7 +1,7 @@
 """Each caller's budget of API calls a minute, told in RateLimit headers.
 
-A call counts in this process at once, and the processes settle with the shared counters every twenty calls: exact to
-within twenty calls a process, and nineteen of twenty calls cost no statement (ADR-006).
+A call counts in this process at once, and the processes settle with the shared counters after a twentieth of the
+budget: exact to within so many calls a process, and the others cost no statement (ADR-006).
 """
 
 import threading
@@ -15,7 +15,8 @@ from services import throttle_service
 from services.errors import RateLimited
 from services.principal import Principal
 
-SETTLE_EVERY = 20
+#: Calls between two settlements, at least and at most.
+LEAST, MOST = 20, 60
 MOST_CALLERS = 10_000
 WINDOW_SECONDS = 60
 
@@ -40,7 +41,7 @@ def spend(by: Principal | None) -> dict[str, str]:
     limit: int = current_app.config["API_REQUESTS_PER_MINUTE"]
     who = f"user:{by.user_id}" if by else f"address:{throttle_service.address()}"
     window, second = divmod(int(time.time()), WINDOW_SECONDS)
-    used, to_settle = _count(who, window)
+    used, to_settle = _count(who, window, settle_every=min(MOST, max(LEAST, limit // 20)))
     if to_settle:
         used = _settle(who, window, to_settle, limit)
     left = WINDOW_SECONDS - second
@@ -59,7 +60,7 @@ def reset() -> None:
         _accounts.clear()
 
 
-def _count(who: str, window: int) -> tuple[int, int]:
+def _count(who: str, window: int, *, settle_every: int) -> tuple[int, int]:
     with _lock:
         account = _accounts.get(who)
         if account is None or account.window != window:
@@ -67,7 +68,7 @@ def _count(who: str, window: int) -> tuple[int, int]:
                 _accounts.clear()
             account = _accounts[who] = _Account(window)
         account.own += 1
-        to_settle = account.own if account.own >= SETTLE_EVERY else 0
+        to_settle = account.own if account.own >= settle_every else 0
         if to_settle:
             account.own = 0
         return account.shared + account.own + to_settle, to_settle

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from flask import Response, request
@@ -85,7 +86,7 @@ def success(
     parts = [b'{"success":true,"data":', data]
     if pagination is not None:
         parts += [b',"pagination":', _dump(pagination)]
-    parts += [b',"message":', _dump(message), b',"timestamp":"', timestamp(), b'"}']
+    parts += [b',"message":', _message(message), b',"timestamp":"', timestamp(), b'"}']
     return Response(b"".join(parts), status=status, mimetype=JSON)
 
 
@@ -137,7 +138,12 @@ def failure_example(error: type[DomainError]) -> dict[str, Any]:
 
 def timestamp() -> bytes:
     """The time as ISO 8601 with Z, to the second."""
-    return now().strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    return b"%sZ" % now().isoformat(timespec="seconds")[:19].encode()
+
+
+@cache
+def _message(text: str) -> bytes:
+    return _dump(text)
 
 
 def _dump(value: Any) -> bytes:

@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import structlog
-
+from blueprints.http.logs import write_access
 from services.origin import set_origin
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-log = structlog.get_logger("portico.access")
 
 ALWAYS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -165,14 +162,15 @@ def _policy(environ: "WSGIEnvironment") -> str:
 
 
 def _log(environ: Mapping[str, Any], status: str, began: float) -> None:
-    log.info(
-        "request",
-        method=environ["REQUEST_METHOD"],
-        path=FORBIDDEN_IN_LOG.sub("?", environ.get("PATH_INFO", "")),
-        route=environ.get("portico.route"),
-        status=int(status[:3]),
-        duration_ms=round((time.perf_counter() - began) * 1000, 2),
-        address=environ.get("REMOTE_ADDR"),
-        user_id=environ.get("portico.user_id"),
-        request_id=environ["portico.request_id"],
+    write_access(
+        {
+            "method": environ["REQUEST_METHOD"],
+            "path": FORBIDDEN_IN_LOG.sub("?", environ.get("PATH_INFO", "")),
+            "route": environ.get("portico.route"),
+            "status": int(status[:3]),
+            "duration_ms": round((time.perf_counter() - began) * 1000, 2),
+            "address": environ.get("REMOTE_ADDR"),
+            "user_id": environ.get("portico.user_id"),
+            "request_id": environ["portico.request_id"],
+        }
     )

@@ -1,10 +1,12 @@
 """Logging: structlog's events and everybody else's records, as JSON lines or as text, to stdout and files."""
 
 import io
+import json
 import logging
 import os
 import select
 from collections.abc import MutableMapping
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +15,7 @@ import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
 
+from models.base import now
 from services.origin import origin
 
 #: How long a line waits for a reader who has fallen behind, before it is dropped; those after it don't wait.
@@ -23,6 +26,39 @@ BACKUPS = 5
 TRACEBACKS = structlog.processors.ExceptionRenderer(
     ExceptionDictTransformer(show_locals=False, max_frames=20)
 )
+
+
+#: The logger of requests.
+ACCESS = logging.getLogger("portico.access")
+
+
+def write_access(line: dict[str, Any]) -> None:
+    """One line for a request that was answered. Past structlog's chain, which costs five times as much."""
+    if not ACCESS.isEnabledFor(logging.INFO):
+        return
+    line |= {
+        "event": "request",
+        "level": "info",
+        "logger": ACCESS.name,
+        "timestamp": f"{now().isoformat(timespec='microseconds')[:26]}Z",
+    }
+    if (impersonator := origin().impersonator_id) is not None:
+        line["impersonator_id"] = impersonator
+    ACCESS.handle(logging.LogRecord(ACCESS.name, logging.INFO, "", 0, line, None, None))
+
+
+class Lines(structlog.stdlib.ProcessorFormatter):
+    """structlog's formatter, but for the lines of requests, which are complete when they come."""
+
+    def __init__(self, *, as_json: bool, chain: list[Any], processors: list[Any]) -> None:
+        super().__init__(foreign_pre_chain=chain, processors=processors)
+        self._access = json.dumps if as_json else partial(processors[-1], None, "info")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        if record.name == ACCESS.name and isinstance(record.msg, dict):
+            return str(self._access(dict(record.msg)))
+        return super().format(record)
 
 
 def init_app(app: Flask, stream: TextIO) -> None:
@@ -44,7 +80,7 @@ def init_app(app: Flask, stream: TextIO) -> None:
     last += (
         [TRACEBACKS, structlog.processors.JSONRenderer()] if as_json else [_console(colors=stream.isatty())]
     )
-    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+    formatter = Lines(as_json=as_json, chain=shared, processors=last)
     root = logging.getLogger()
     # Those of an app before this one.
     for former in [handler for handler in root.handlers if isinstance(handler, StreamLines | FileLines)]:
