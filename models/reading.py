@@ -79,33 +79,35 @@ class Prepared:
         self._dress: dict[str, Process] = {}
         self._undress: list[tuple[int, Process]] = []
         columns = [column.key or "" for column in statement.selected_columns]
-        row: Any = namedtuple("Row", columns)
-        self._row: Callable[[Iterable[Any]], Any] = row._make
+        name_them: Any = namedtuple  # mypy wants its names written out
+        self._row: Callable[[Iterable[Any]], Any] = name_them("Row", columns)._make
 
     def first(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """The first row, with its columns by name, or None. Raises SQLAlchemy's errors, as it would itself."""
+        rows = self._run(connection, values, most=1)
+        return rows[0] if rows else None
+
+    def all(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
+        """Every row, as `first`."""
+        return self._run(connection, values, most=None)
+
+    def _run(self, connection: Connection, values: Mapping[str, Any], *, most: int | None) -> list[Any]:
         if not self._text:
             self._prepare(connection)
         sent = {**self._constants, **values}
         for name, process in self._dress.items():
             sent[name] = process(sent[name])
-        fairy = connection.connection
-        cursor = fairy.cursor()
+        cursor = connection.connection.cursor()
         try:
             cursor.execute(self._text, sent)
-            found = cursor.fetchone()
+            found = cursor.fetchall() if most is None else cursor.fetchmany(most)
         except psycopg2.Error as error:
             raise _told(error, self._text, connection) from error
         finally:
             cursor.close()
-        if found is None:
-            return None
-        if self._undress:
-            changed = list(found)
-            for number, process in self._undress:
-                changed[number] = process(changed[number])
-            found = changed
-        return self._row(found)
+        for number, process in self._undress:
+            found = [(*row[:number], process(row[number]), *row[number + 1 :]) for row in found]
+        return [self._row(row) for row in found]
 
     def _prepare(self, connection: Connection) -> None:
         dialect = connection.dialect

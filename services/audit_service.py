@@ -94,6 +94,23 @@ OWN_ACTIONS: dict[str, str] = {
 IMPERSONATOR = "impersonator_id"
 
 _actor, _target = aliased(User), aliased(User)
+_ALL: AnySelect = (
+    select(
+        AuditEvent.id,
+        AuditEvent.action,
+        AuditEvent.actor_id,
+        _actor.name.label("actor_name"),
+        AuditEvent.target_id,
+        _target.name.label("target_name"),
+        AuditEvent.ip,
+        AuditEvent.user_agent,
+        AuditEvent.request_id,
+        AuditEvent.details,
+        AuditEvent.created_at,
+    )
+    .outerjoin(_actor, _actor.id == AuditEvent.actor_id)
+    .outerjoin(_target, _target.id == AuditEvent.target_id)
+)
 
 
 def record(action: str, *, actor_id: int | None, target_id: int | None = None, **details: Any) -> None:
@@ -188,23 +205,7 @@ def _text(value: Any) -> str:
 
 
 def _select(query: AuditQuery) -> AnySelect:
-    statement = (
-        select(
-            AuditEvent.id,
-            AuditEvent.action,
-            AuditEvent.actor_id,
-            _actor.name.label("actor_name"),
-            AuditEvent.target_id,
-            _target.name.label("target_name"),
-            AuditEvent.ip,
-            AuditEvent.user_agent,
-            AuditEvent.request_id,
-            AuditEvent.details,
-            AuditEvent.created_at,
-        )
-        .outerjoin(_actor, _actor.id == AuditEvent.actor_id)
-        .outerjoin(_target, _target.id == AuditEvent.target_id)
-    )
+    statement = _ALL
     if query.actor_id:
         statement = statement.where(AuditEvent.actor_id == query.actor_id)
     if query.target_id:

@@ -118,6 +118,11 @@ def fetch_first(statement: Prepared, values: Mapping[str, Any]) -> Any:
     return statement.first(_connection(), values)
 
 
+def fetch_all(statement: Prepared, values: Mapping[str, Any]) -> list[Any]:
+    """As `fetch_first`, every row."""
+    return statement.all(_connection(), values)
+
+
 def _connection() -> Connection:
     reads = reader()
     return db.session.connection() if reads is None else reads.connection

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Text, Update, cast, delete, func, select, 
 from sqlalchemy.exc import OperationalError
 
 from models import OutboxMail, db
-from models.base import AnyRow
+from models.base import AnyRow, AnySelect
 from models.enums import MailStatus
 from services import audit_service, crypto, smtp
 from services.base_service import PURGE_BATCH, found, unit_of_work
@@ -58,6 +58,9 @@ COLUMNS: tuple[Any, ...] = (
     OutboxMail.available_at,
     OutboxMail.sent_at,
 )
+_ALL: AnySelect = select(*COLUMNS)
+#: The id as text: a cursor holds plain JSON.
+_KEY = cast(OutboxMail.id, Text)
 
 
 class MailStillQueued(Conflict):
@@ -102,12 +105,8 @@ def deliver_due(limit: int = 20, *, stopping: Callable[[], bool] = lambda: False
 
 def page(query: OutboxQuery) -> Listing:
     """Mails, newest first, without their content."""
-    statement = select(*COLUMNS)
-    if query.status:
-        statement = statement.where(OutboxMail.status == query.status)
-    # The id as text: a cursor holds plain JSON.
-    key = cast(OutboxMail.id, Text)
-    return page_of(statement, query, sorts={"created_at": OutboxMail.created_at}, key=key)
+    statement = _ALL.where(OutboxMail.status == query.status) if query.status else _ALL
+    return page_of(statement, query, sorts={"created_at": OutboxMail.created_at}, key=_KEY)
 
 
 def get(mail_id: UUID) -> AnyRow:

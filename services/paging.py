@@ -1,16 +1,18 @@
 """Lists: a page by number, or by cursor however deep; totals exact up to 10,000."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from flask import current_app
 from itsdangerous import BadSignature, URLSafeSerializer
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, bindparam, func, literal, or_, select
 
 from models.base import AnyRow, AnySelect
-from services.base_service import fetch
+from models.reading import Prepared
+from services.base_service import fetch, fetch_all, fetch_first
 from services.errors import Invalid
 from services.schemas.base import PageQuery
 
@@ -43,6 +45,7 @@ def page_of(
 ) -> Listing:
     """The rows of `statement` that `query` asks for, in stable order (`key` decides between equals).
 
+    A `statement` without a WHERE must be the same object each time: what is sent for it is made once and kept.
     `sorts` maps each name in `query.sorts` to an expression that is never NULL and has an index.
     At most two statements, whatever the length of the list.
     """
@@ -57,8 +60,7 @@ def _by_number(
     statement: AnySelect, query: PageQuery, order: list[tuple[SQLColumnExpression[Any], bool]]
 ) -> Listing:
     offset = (query.page - 1) * query.per_page
-    ordered = statement.order_by(*(_directed(column, down) for column, down in order))
-    rows = fetch(ordered.limit(query.per_page).offset(offset), {}).all()
+    rows = _rows(statement, order, query.per_page, offset)
     if 0 < len(rows) < query.per_page or (not rows and query.page == 1):
         total, exact = offset + len(rows), True
     else:
@@ -76,6 +78,30 @@ def _by_number(
     )
 
 
+def _rows(
+    statement: AnySelect, order: list[tuple[SQLColumnExpression[Any], bool]], limit: int, offset: int
+) -> Sequence[Any]:
+    if statement.whereclause is None:
+        return fetch_all(_prepared_rows(statement, tuple(order)), {"_limit": limit, "_offset": offset})
+    return fetch(_ordered(statement, order).limit(limit).offset(offset), {}).all()
+
+
+@lru_cache(maxsize=64)
+def _prepared_rows(
+    statement: AnySelect, order: tuple[tuple[SQLColumnExpression[Any], bool], ...]
+) -> Prepared:
+    return Prepared(_ordered(statement, order).limit(bindparam("_limit")).offset(bindparam("_offset")))
+
+
+@lru_cache(maxsize=16)
+def _prepared_count(statement: AnySelect) -> Prepared:
+    return Prepared(_counting(statement))
+
+
+def _ordered(statement: AnySelect, order: Iterable[tuple[SQLColumnExpression[Any], bool]]) -> AnySelect:
+    return statement.order_by(*(column.desc() if down else column.asc() for column, down in order))
+
+
 def _by_cursor(
     statement: AnySelect, query: PageQuery, order: list[tuple[SQLColumnExpression[Any], bool]]
 ) -> Listing:
@@ -84,7 +110,7 @@ def _by_cursor(
         column.label(f"_position_{number}") for number, (column, _) in enumerate(order)
     ]
     walk = [(column, down != backwards) for column, down in order]
-    ordered = statement.add_columns(*positions).order_by(*(_directed(column, down) for column, down in walk))
+    ordered = _ordered(statement.add_columns(*positions), walk)
     if values:
         ordered = ordered.where(_beyond(walk, values))
     rows = fetch(ordered.limit(query.per_page + 1), {}).all()
@@ -105,18 +131,21 @@ def _by_cursor(
 
 def count(statement: AnySelect) -> tuple[int, bool]:
     """How many rows, and whether that is exact: beyond 10,000 counting would cost more than the page itself."""
+    if statement.whereclause is None:
+        total: int = fetch_first(_prepared_count(statement), {}).total
+    else:
+        total = fetch(_counting(statement), {}).scalar_one()
+    return total, total <= EXACT_UP_TO
+
+
+def _counting(statement: AnySelect) -> AnySelect:
     some = (
         statement.with_only_columns(literal(1), maintain_column_froms=True)
         .order_by(None)
         .limit(EXACT_UP_TO + 1)
         .subquery()
     )
-    total: int = fetch(select(func.count()).select_from(some), {}).scalar_one()
-    return total, total <= EXACT_UP_TO
-
-
-def _directed(column: SQLColumnExpression[Any], down: bool) -> SQLColumnExpression[Any]:
-    return column.desc() if down else column.asc()
+    return select(func.count().label("total")).select_from(some)
 
 
 def _beyond(walk: list[tuple[SQLColumnExpression[Any], bool]], values: list[Any]) -> ColumnElement[bool]:

@@ -55,6 +55,7 @@ COLUMNS = (
     User.picture,
     User.frozen_at,
 )
+_ALL: AnySelect = select(*COLUMNS)
 _GET = Prepared(select(*COLUMNS).where(User.id == bindparam("user_id")))
 # Accounts that never signed in sort before all others; the index has the same expression.
 _LAST_LOGIN = func.coalesce(User.last_login_at, literal_column("'1970-01-01 00:00:00+00'::timestamptz"))
@@ -277,7 +278,7 @@ def check_expected(user: User, expected: frozenset[str] | None) -> None:
 
 
 def _select(query: UserQuery) -> AnySelect:
-    statement = select(*COLUMNS)
+    statement = _ALL
     if query.q:
         statement = statement.where(_matches(query.q))
     if query.role:

@@ -15,7 +15,7 @@ import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
 
-from models.base import now
+from services.clock import now
 from services.origin import origin
 
 #: How long a line waits for a reader who has fallen behind, before it is dropped; those after it don't wait.
