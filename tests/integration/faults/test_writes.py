@@ -197,9 +197,9 @@ def leave_room_for_the_log(postgres: Postgres) -> None:
 
 
 def meet_the_end_of_the_disk(postgres: Postgres) -> None:
-    """Have the server use what is left."""
+    """Have the server use what is left, and what a checkpoint may free meanwhile."""
     with pytest.raises(psycopg2.errors.DiskFull):
-        postgres.ask("INSERT INTO ballast SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+        postgres.ask("INSERT INTO ballast SELECT repeat('x', 1000) FROM generate_series(1, 200000)")
 
 
 def at_once(app: Flask, admins: list[Person]) -> list[int]:
