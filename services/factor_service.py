@@ -22,8 +22,8 @@ from services import (
     user_service,
 )
 from services.errors import Conflict, Forbidden, InvalidCode, NotFound
+from services.permissions import reaches_others
 from services.principal import Principal
-from services.role_service import ADMIN
 from services.schemas.passkey import PasskeyIn, PasskeyMadeOut, PasskeyOptionsOut, PasskeyOut
 from services.totp_service import Enrolment
 
@@ -86,7 +86,7 @@ def must_enrol(by: Principal) -> bool:
 def is_required(by: Principal) -> bool:
     """Whether REQUIRE_MFA asks this account for a second step."""
     required = current_app.config["REQUIRE_MFA"]
-    return bool(required == "all" or (required == "admins" and by.role == ADMIN))
+    return bool(required == "all" or (required == "admins" and reaches_others(by.permissions)))
 
 
 def spend_try(user_id: int) -> None:

@@ -1,5 +1,7 @@
 """What can be allowed: every permission code with its meaning, and the three roles that are always there."""
 
+from collections.abc import Collection
+
 USERS_READ = "users:read"
 USERS_WRITE = "users:write"
 USERS_IMPERSONATE = "users:impersonate"
@@ -28,3 +30,11 @@ BUILT_IN_ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "editor": ("Looks after content", ()),
     "member": ("Uses what is there", ()),
 }
+
+
+def reaches_others(permissions: Collection[str]) -> bool:
+    """Whether somebody reaches more than his own account, and so needs a second step under `REQUIRE_MFA=admins`.
+
+    Each of the permissions above does: accounts, roles, mails, the audit log, the system. What is added counts as well.
+    """
+    return bool(permissions)

@@ -11,8 +11,9 @@ from flask import Flask
 
 from models.base import now
 from services import outbox_service
+from services.permissions import PERMISSIONS, SYSTEM_READ
 from tests.clients import Api
-from tests.factories import Person, make_person
+from tests.factories import Person, make_person, make_role
 
 pytestmark = pytest.mark.usefixtures("early_in_a_step")
 
@@ -225,6 +226,31 @@ def test_who_must_have_a_second_step_can_only_set_it_up(
     secret = caller.post("/users/me/totp").json["data"]["secret"]
     assert caller.post("/users/me/totp/confirm", {"code": code_of(secret)}).status_code == 200
     assert caller.get("/users").status_code == 200
+
+
+@pytest.mark.parametrize("permission", [*PERMISSIONS, None])
+def test_whoever_may_anything_needs_a_second_step_whatever_his_role_is_called(
+    api: Api, monkeypatch: pytest.MonkeyPatch, permission: str | None
+) -> None:
+    monkeypatch.setitem(api.app.config, "REQUIRE_MFA", "admins")
+    role = make_role(api.app, "lookout", *([permission] if permission else []))
+    caller = api.as_(make_person(api.app, "Lou", role=role))
+    answer = caller.get("/users/me")
+    if permission is None:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.json["error"]["code"]) == (403, "SECOND_FACTOR_REQUIRED")
+
+
+def test_a_role_that_comes_to_allow_something_asks_for_a_second_step_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(api.app.config, "REQUIRE_MFA", "admins")
+    role = make_role(api.app, "lookout")
+    caller = api.as_(make_person(api.app, "Lou", role=role))
+    assert caller.get("/users/me").status_code == 200
+    make_role(api.app, role, SYSTEM_READ)
+    assert caller.get("/users/me").json["error"]["code"] == "SECOND_FACTOR_REQUIRED"
 
 
 def test_the_seed_is_encrypted_where_it_is_kept(api: Api, alice: Person) -> None:
