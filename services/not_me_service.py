@@ -36,7 +36,7 @@ from services.link_service import NOT_ME_LIFE
 from services.schemas.auth import NotMeOut
 
 IN_QUESTION = "“This was not me” came from an address that another account has by now: whose account is this?"
-GAVE_WAY = "never confirmed, and its address went back to the account it was taken from"
+GAVE_WAY = "its address was never confirmed, and went back to the account it was taken from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _since(claims: dict[str, datetime], address: str) -> datetime | None:
 
 
 def _give_back(user: User, address: str) -> bool:
-    """Make `address` the account's again. False when another account has it, one that was ever confirmed or used."""
+    """Make `address` the account's again. False when another account has a claim to it."""
     holder = user_service.find_by_email(address, lock=True)
     if not _gives_way(holder):
         return False
@@ -142,8 +142,13 @@ def _give_back(user: User, address: str) -> bool:
 
 
 def _gives_way(holder: User | None) -> bool:
-    """Registering takes no mailbox: what was never confirmed nor signed in to gives the address to its owner."""
-    return holder is None or not (holder.email_verified or holder.last_login_at)
+    """Registering takes no mailbox, nor does signing in where EMAIL_VERIFICATION is optional: whoever never confirmed
+    the address has no claim to it, however long he used the account. One that somebody gave rights to is never
+    deleted by a mail: it might be the last administrator.
+    """
+    if holder is None:
+        return True
+    return not holder.email_verified and not role_service.is_mighty(holder)
 
 
 def _shut(user: User, *, since: datetime) -> None:

@@ -21,7 +21,7 @@ from services.errors import (
     RoleGone,
     RoleInUse,
 )
-from services.permissions import PERMISSIONS
+from services.permissions import PERMISSIONS, reaches_others
 from services.principal import Principal
 from services.schemas.base import etag_of
 from services.schemas.role import RoleCreateIn, RoleOut, RoleUpdateIn
@@ -163,7 +163,12 @@ def may_manage(user: User, *, by: Principal | None) -> bool:
     """Whether `user` is `by` himself or may do nothing that `by` may not."""
     if by is None or by.user_id == user.id:
         return True
-    return _is_within(db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or [], by)
+    return _is_within(_permissions_of(user), by)
+
+
+def is_mighty(user: User) -> bool:
+    """Whether an account's role allows anything beyond the account itself."""
+    return reaches_others(_permissions_of(user))
 
 
 def keep_an_admin(user: User) -> None:
@@ -182,6 +187,10 @@ def keep_an_admin(user: User) -> None:
     )
     if not others:
         raise LastAdmin
+
+
+def _permissions_of(user: User) -> list[str]:
+    return db.session.scalar(select(Role.permissions).where(Role.name == user.role)) or []
 
 
 def _is_within(permissions: Collection[str], by: Principal | None) -> bool:

@@ -130,7 +130,32 @@ def test_an_account_that_nobody_confirmed_keeps_no_address_from_its_owner(
     assert one(app, "SELECT count(*) FROM users WHERE email = :email", email=alice.email) == 1
 
 
-@pytest.mark.parametrize("columns", [{}, {"email_verified": False, "last_login_at": now()}])
+def test_signing_in_to_what_was_never_confirmed_keeps_no_address_from_its_owner(
+    app: Flask, api: Api, client: PageClient, alice: Person, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "EMAIL_VERIFICATION", "optional")
+    move(app, alice, MALLORY)
+    body = {"name": "Mallory", "email": alice.email, "password": NEW_PASSWORD}
+    assert api.post("/auth/register", body).status_code == 202
+    login = {"email": alice.email, "password": NEW_PASSWORD}
+    signed_in = api.post("/auth/login", login).json["data"]
+    squatter = Api(app, signed_in["access_token"])
+    squatted = squatter.get("/users/me").json["data"]["id"]
+    token = token_in(app, alice.email, CHANGED)
+    client.get(PAGE, query_string={"token": token})
+    assert "never confirmed it, is deleted" in client.get(PAGE).text
+    assert "Your former address is back" in press(app, token).text
+    assert (email_of(app, alice), column(app, alice.id, "is_active")) == (alice.email, True)
+    assert RESET in subjects(app, alice.email)
+    assert squatter.get("/users/me").status_code == 401
+    assert api.post("/auth/login", login).status_code == 401
+    receipt = (
+        "SELECT details->>'reason' FROM audit_events WHERE action = 'account:delete' AND target_id = :id"
+    )
+    assert "never confirmed" in one(app, receipt, id=squatted)
+
+
+@pytest.mark.parametrize("columns", [{}, {"email_verified": False, "role": "admin"}])
 def test_where_another_account_has_the_address_an_administrator_decides(
     app: Flask, api: Api, alice: Person, ada: Person, columns: dict[str, object]
 ) -> None:
