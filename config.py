@@ -183,7 +183,7 @@ class Config(AuditSettings, Limits):
     EMAIL_VERIFICATION: Literal["required", "optional"] = "required"
     """Whether an address must be confirmed before the first sign-in."""
     REQUIRE_MFA: WhoNeedsSecondStep = "admins"
-    """Who must have a second step: `none`, `admins` (whose role allows anything), `all`. Whoever lacks one is led to it."""
+    """Who needs a second step: `none`, `admins` (whose role allows anything), `all`. Whoever lacks one is led to it."""
     TOTP_SKEW: Annotated[int, Field(ge=0, le=1)] = 1
     """Former time steps whose code is still taken; 0 is the strict reading."""
     VERIFY_LINK_HOURS: Annotated[int, Field(ge=1, le=168)] = 24

@@ -13,6 +13,7 @@ from models.base import now
 from services import deletion_service, mail_service, user_service
 from services.base_service import unit_of_work
 from tests.clients import Api, PageClient, browser
+from tests.conftest import counted
 from tests.factories import Person, make_person
 from tests.integration.pages.desk import is_signed_in, link_to, mails_to, subjects, token_of
 from tests.state import unchanged
@@ -176,6 +177,19 @@ def test_after_the_grace_everything_of_the_person_goes(
             held = db.session.scalar(text(f"SELECT count(*) FROM {table} WHERE user_id = {alice.id}"))
             assert held == 0, table
     assert erase(app) == 0
+
+
+def test_the_mails_of_a_person_are_found_without_reading_the_outbox(
+    app: Flask, api: Api, alice: Person
+) -> None:
+    ask(api, alice)
+    with counted() as statements:
+        erase(app)
+    (deleting,) = (statement for statement in statements if statement.startswith("DELETE FROM outbox"))
+    with app.app_context():
+        db.session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = db.session.connection().exec_driver_sql(f"EXPLAIN {deleting}", {"lower_1": alice.email})
+        assert "ix_outbox_to_address" in "".join(plan.scalars())
 
 
 def test_the_address_is_free_again(app: Flask, api: Api, alice: Person) -> None:
