@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm.attributes import set_committed_value
 
 from models import User, db
@@ -216,12 +216,17 @@ def _by_password(email: str, password: str) -> User:
 
 
 def _rehash(user: User, password: str) -> None:
-    """Keep the right password under today's parameters, unless another one was set since it was looked at."""
+    """Keep the right password under today's parameters, unless another one was set since it was looked at.
+
+    Another sign-in at this very moment may have done so: then it is the same password under another hash.
+    """
     remade = password_service.hash_password(password)
     is_still = (User.id == user.id) & (User.password_hash == user.password_hash)
     statement = update(User).where(is_still).values(password_hash=remade, updated_at=User.updated_at)
     if db.session.scalar(statement.returning(User.id)) is None:
-        raise InvalidCredentials
+        remade = db.session.scalar(select(User.password_hash).where(User.id == user.id)) or ""
+        if not password_service.verify(password, remade):
+            raise InvalidCredentials
     set_committed_value(user, "password_hash", remade)
 
 

@@ -74,6 +74,16 @@ def test_a_hash_made_anew_does_not_bring_the_old_password_back(
     assert log_in(real_app, alice, alice.password).status_code == 401
 
 
+def test_of_two_sign_ins_that_make_the_hash_anew_both_get_in(
+    real_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, answers = make_person(real_app, "Alice"), list[int]()
+    monkeypatch.setattr(password_service, "needs_rehash", lambda _: True)
+    with while_signing_in(real_app, alice, answers) as user:
+        user.password_hash = password_service.hash_password(alice.password)
+    assert answers == [200]
+
+
 def test_no_link_goes_to_an_address_that_was_just_taken_off(real_app: Flask) -> None:
     alice, ada = make_person(real_app, "Alice"), make_person(real_app, "Ada", role="admin")
     with real_app.app_context(), unit_of_work():
