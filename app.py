@@ -25,7 +25,7 @@ import models
 from blueprints import register_blueprints
 from blueprints.commands import doctor as doctor_commands
 from blueprints.commands import settings as settings_commands
-from blueprints.http import access, errors, guard, logs
+from blueprints.http import access, errors, even, guard, logs
 from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
 from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
@@ -74,15 +74,20 @@ class Portico(Flask):
         guard.check()
         request.environ["portico.route"] = request.url_rule.rule if request.url_rule else None
         only_reads = request.method in {"GET", "HEAD", "OPTIONS"}
+        began = time.monotonic()
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._unit(only_reads):
-                    return super().dispatch_request(*context)
+                    answer = super().dispatch_request(*context)
             except DBAPIError as error:
                 if not tries_left or not _worth_repeating(error, only_reads):
                     raise
                 db.session.remove()
                 time.sleep(_dice.uniform(0.01, 0.04) * (TRIES - tries_left))
+            else:
+                if not only_reads:
+                    even.wait(began)
+                return answer
         raise AssertionError("unreachable")
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -329,6 +329,7 @@ class TestingConfig(Config):
     PASSWORD_HASH_MEMORY_KIB: Annotated[int, Field(ge=8)] = 8
     PASSWORD_HASH_TIME_COST: Annotated[int, Field(ge=1)] = 1
     LOG_LEVEL: LogLevel = "WARNING"
+    EVEN_ANSWERS_MILLISECONDS: Annotated[int, Field(ge=0)] = 0
     MAIL_DEFAULT_SENDER: Sender = "portico@example.com"
 
 

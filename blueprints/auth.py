@@ -16,6 +16,7 @@ from blueprints.http.access import (
 )
 from blueprints.http.button import Pressed
 from blueprints.http.errors import answer, wants_json
+from blueprints.http.even import evenly
 from blueprints.http.form import Form, done, told
 from blueprints.http.links import by_link, needed
 from blueprints.http.redirects import own_path, see_other
@@ -85,6 +86,7 @@ PURPOSES = {
 
 
 @bp.route("/register", methods=FORM)
+@evenly
 @allow(anyone)
 def register() -> Response:
     """Make an account. The answer is the same whether or not the address is known."""
@@ -238,6 +240,7 @@ def verify_email(link: LinkOut | None) -> Response:
 
 
 @bp.route("/verify-email/request", methods=FORM)
+@evenly
 @allow(anyone)
 def request_verification() -> Response:
     """Ask for another mail that confirms the address."""
@@ -249,6 +252,7 @@ def request_verification() -> Response:
 
 
 @bp.route("/forgot-password", methods=FORM)
+@evenly
 @allow(anyone)
 def forgot_password() -> Response:
     """Ask for a link that sets a new password. The answer is the same whether or not there is such an account."""

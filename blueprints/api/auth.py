@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from blueprints.http.access import anyone, enrolling, leaving, signed_in
 from blueprints.http.endpoint import endpoint
+from blueprints.http.even import evenly
 from services import auth_service, session_service, sign_in_service
 from services.errors import (
     EmailNotVerified,
@@ -53,6 +54,7 @@ MAIL_IS_ON_ITS_WAY = "If this is possible, a mail is on its way."
 
 
 @bp.post("/register")
+@evenly
 @endpoint(allow=anyone, body=RegisterIn, status=202, message=MAIL_IS_ON_ITS_WAY, errors=(WeakPassword,))
 def register(body: RegisterIn) -> None:
     """Make an account.
@@ -73,7 +75,7 @@ def register(body: RegisterIn) -> None:
 def login(body: ApiLoginIn) -> SignedInOut | SecondFactorRequiredOut:
     """Sign in with address and password.
 
-    Gives an access token for ten minutes and a refresh token. After five failures each makes you wait longer.
+    Gives an access token for ten minutes and a refresh token. After ten failures each makes you wait longer.
     """
     return sign_in_service.api(body)
 
@@ -177,6 +179,7 @@ def logout_all(by: Principal) -> None:
 
 
 @bp.post("/verify-email/request")
+@evenly
 @endpoint(allow=anyone, body=EmailIn, status=202, message=MAIL_IS_ON_ITS_WAY)
 def request_verification(body: EmailIn) -> None:
     """Ask for another mail that confirms the address."""
@@ -196,6 +199,7 @@ def verify_email(body: VerifyByLinkIn | VerifyByCodeIn) -> None:
 
 
 @bp.post("/password/forgot")
+@evenly
 @endpoint(allow=anyone, body=EmailIn, status=202, message=MAIL_IS_ON_ITS_WAY)
 def forgot_password(body: EmailIn) -> None:
     """Ask for a mail with a link that sets a new password.
