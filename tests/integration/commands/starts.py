@@ -29,7 +29,11 @@ def free_port() -> int:
 
 def clean_variables(folder: Path, **more: str) -> dict[str, str]:
     """An environment without anything that whoever runs the tests may have set."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_CONFIG")
+        if name in os.environ
+    }
     return {**kept, "APP_DATA_DIR": str(folder / "data"), "FLASK_SKIP_DOTENV": "1", **more}
 
 

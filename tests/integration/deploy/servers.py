@@ -66,7 +66,11 @@ class Gunicorn:
     ) -> None:
         self.port = port or free_port()
         self.log = log
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
+            if name in os.environ
+        }
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [
