@@ -52,7 +52,7 @@ def test_granian_serves_the_same_application(test_databases: Databases, tmp_path
             assert ask(port, "POST", "/api/v1/auth/login", wrong, **kind)[0] == 401
             assert ask(port, "GET", "/auth/login")[0] == 200
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=30) == 0
         finally:
             process.kill()
             process.wait()
