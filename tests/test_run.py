@@ -16,16 +16,19 @@ PROJECT = Path(__file__).resolve().parents[1]
 TOOLS = (
     "cat",
     "cksum",
+    "cut",
     "dirname",
     "env",
     "find",
     "grep",
+    "head",
     "ln",
     "mkdir",
     "nproc",
     "ps",
     "readlink",
     "rm",
+    "sed",
     "sh",
     "sleep",
 )
@@ -222,6 +225,14 @@ def test_tests_run_in_parallel_unless_arguments_choose_some(with_uv: Machine) ->
         r"pytest -n \d+ -m not browser and not slow and not performance\n", with_uv.run("test")[1]
     )
     assert with_uv.run("test", "-k", "two words")[1] == "pytest -k two words\n"
+
+
+def test_pip_that_can_not_install_is_quoted_with_the_ways_out(machine: Machine) -> None:
+    machine.has_python()
+    status, _, errors = machine.run(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+    assert status == 1
+    assert "ERROR: Could not find a version that satisfies the requirement package==1" in errors
+    assert re.search(r"Ways out[\s\S]*uv[\s\S]*install --upgrade pip[\s\S]*PIP_INDEX_URL", errors)
 
 
 def test_serve_migrates_first(with_uv: Machine) -> None:
