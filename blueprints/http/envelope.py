@@ -19,7 +19,7 @@ EXAMPLE_FAULTS: dict[type[DomainError], dict[str, str]] = {
         "error": "Enter an e-mail address in the form name@example.com",
         "code": "email",
     },
-    WeakPassword: {"field": "password", "error": "Use at least 12 characters", "code": "weak_password"},
+    WeakPassword: {"field": "password", "error": "Use at least 15 characters", "code": "weak_password"},
 }
 #: JSON schemas of what stands in an envelope; `data` and `code` are more precise at each endpoint.
 SCHEMAS: dict[str, dict[str, Any]] = {

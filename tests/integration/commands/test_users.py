@@ -95,7 +95,7 @@ def test_json_has_the_shape_of_the_api(run: Run) -> None:
         (
             ["eve@example.com", "--name", "Eve", "--password-stdin"],
             "short\n",
-            "password: Use at least 12 characters",
+            "password: Use at least 15 characters",
         ),
         (
             ["eve@example.com", "--name", "Eve", "--password-stdin"],
