@@ -7,28 +7,31 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import DateTime, ScalarSelect, bindparam, case, delete, func, literal, select, update
+from sqlalchemy import ScalarSelect, bindparam, case, delete, func, literal, select, update
 
-from models import RefreshToken, Role, User, UserSession, db
+from models import Role, User, UserSession, db
 from models.base import AnyRow, AnySelect, now
 from models.enums import SessionKind
 from models.reading import Prepared
-from services import audit_service, impersonation, security_service, throttle_service, token_service
+from services import (
+    audit_service,
+    impersonation,
+    refresh_service,
+    security_service,
+    throttle_service,
+    token_service,
+)
 from services.base_service import fetch_first, found, optional
 from services.device import device_name
-from services.errors import Forbidden, InvalidToken, TokenReused
+from services.errors import Forbidden
 from services.origin import origin, set_impersonator
 from services.principal import Principal
 from services.schemas.auth import TokenPairOut
 from services.signing_keys import AccessClaims
 
 API_ABSOLUTE = timedelta(days=30)
-REFRESH_IDLE = timedelta(days=14)
-REUSE_GRACE = timedelta(seconds=10)
 TOUCH_EVERY = timedelta(seconds=60)
 MOST_SESSIONS = 20
-#: Ten seconds are counted by one clock: those of two instances may differ by more.
-_CLOCK = func.clock_timestamp(type_=DateTime(timezone=True)).label("database_time")
 
 
 def _select_principal() -> AnySelect:
@@ -114,40 +117,7 @@ def start_browser(user: User, *, authenticated_at: datetime | None = None) -> tu
 def start_api(user: User, name: str | None) -> TokenPairOut:
     """A new API session with its first pair of tokens."""
     session = _start(user, kind=SessionKind.API, name=name, lifetime=API_ABSOLUTE)
-    token = token_service.new_token()
-    _add_refresh_token(session.id, token, session.expires_at)
-    return _pair(user.id, session.id, token)
-
-
-def refresh(token: str) -> TokenPairOut:
-    """Exchange a refresh token for the next pair.
-
-    The same token again within ten seconds gives the same successor (the answer was lost); later it is a copy in other
-    hands: the session ends, its owner is told. Raises InvalidToken or TokenReused. Concurrent calls queue on the row.
-    """
-    row = db.session.execute(
-        select(RefreshToken, UserSession.user_id, UserSession.expires_at, _CLOCK)
-        .join(UserSession, UserSession.id == RefreshToken.session_id)
-        .join(User, User.id == UserSession.user_id)
-        .where(RefreshToken.token_hash == token_service.digest(token), User.is_active)
-        # The session first, as whoever ends it does: nobody waits for each other in a ring.
-        .with_for_update(of=[UserSession, RefreshToken])
-    ).first()
-    moment = now()
-    if row is None or row.expires_at <= moment or row.RefreshToken.expires_at <= moment:
-        throttle_service.spend(throttle_service.REFRESH_BY_ADDRESS, throttle_service.address())
-        raise InvalidToken
-    presented: RefreshToken = row.RefreshToken
-    throttle_service.spend(throttle_service.REFRESH_BY_SESSION, str(presented.session_id))
-    following = token_service.successor(token)
-    if presented.used_at is None:
-        presented.used_at = row.database_time
-        _add_refresh_token(presented.session_id, following, row.expires_at)
-        _touch([presented.session_id], moment)
-    elif row.database_time - presented.used_at > REUSE_GRACE:
-        _end_reused(presented.session_id, row.user_id)
-        raise TokenReused
-    return _pair(row.user_id, presented.session_id, following)
+    return refresh_service.first_pair(session)
 
 
 def list_of(user_id: int, *, current: UUID | None) -> list[AnyRow]:
@@ -358,31 +328,3 @@ def _touch(in_use: Sequence[UUID], moment: datetime) -> None:
                 ip=case((UserSession.impersonator_id.is_(None), origin().address)),
             )
         )
-
-
-def _add_refresh_token(session_id: UUID, token: str, session_expires_at: datetime) -> None:
-    db.session.add(
-        RefreshToken(
-            session_id=session_id,
-            token_hash=token_service.digest(token),
-            expires_at=min(now() + REFRESH_IDLE, session_expires_at),
-        )
-    )
-
-
-def _pair(user_id: int, session_id: UUID, refresh_token: str) -> TokenPairOut:
-    return TokenPairOut(
-        access_token=token_service.make_access_token(user_id, session_id),
-        refresh_token=refresh_token,
-        token_type="Bearer",  # noqa: S106 - the scheme's name
-        expires_in=token_service.ACCESS_TOKEN_SECONDS,
-    )
-
-
-def _end_reused(session_id: UUID, user_id: int) -> None:
-    session = db.session.scalar(
-        delete(UserSession).where(UserSession.id == session_id).returning(UserSession.device_name)
-    )
-    user = db.session.get_one(User, user_id)
-    audit_service.record("account:token:reuse", actor_id=None, target_id=user_id, device=session)
-    security_service.tell(user, "refresh_token_reused", device_name=session)

@@ -7,7 +7,7 @@ from flask import Blueprint
 from blueprints.http.access import anyone, enrolling, leaving, signed_in
 from blueprints.http.endpoint import endpoint
 from blueprints.http.even import evenly
-from services import auth_service, session_service, sign_in_service
+from services import auth_service, refresh_service, session_service, sign_in_service
 from services.errors import (
     EmailNotVerified,
     InvalidCredentials,
@@ -161,7 +161,7 @@ def refresh(body: RefreshIn) -> TokenPairOut:
     Each refresh token works once; the same one again within ten seconds gives the same successor. Later it ends the
     whole session, since somebody else must have a copy.
     """
-    return session_service.refresh(body.refresh_token)
+    return refresh_service.refresh(body.refresh_token)
 
 
 @bp.post("/logout")
