@@ -26,6 +26,8 @@ class UserSession(Model):
     last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    #: The newest generation of which an access token was presented; the first one's, 0, from the start.
+    presented_generation: Mapped[int] = mapped_column(server_default=text("0"))
     #: The administrator who is signed in as the person here; none in the person's own sessions.
     impersonator_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     #: His own session, which waits for him. No foreign key: this row outlives it, worth nothing, until its end is told.
@@ -64,6 +66,8 @@ class RefreshToken(Model):
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
     token_hash: Mapped[bytes]
+    #: How many exchanges came before it.
+    generation: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, CursorResult, Executable
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from models import db
-from models.base import AnySelect
 from models.reading import Prepared, Reader, reader, use
 from services.errors import Conflict, DomainError, NotFound
 
@@ -105,7 +104,13 @@ def optional() -> Iterator[None]:
         log.warning("note_not_kept", reason=type(error.orig).__name__)
 
 
-def fetch(statement: AnySelect, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
+def keep() -> None:
+    """Commit what was noted before anything else was done: it stays, whatever becomes of the request."""
+    if reader() is None:
+        db.session.commit()
+
+
+def fetch(statement: Executable, values: Mapping[str, Any]) -> CursorResult[*tuple[Any, ...]]:
     """Rows of plain columns, past the session's own bookkeeping: half the cost where each request pays it.
 
     What is pending in the session is not flushed first, so this is for what was read before anything changed.

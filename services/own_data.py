@@ -89,6 +89,7 @@ POLICIES: dict[str, Policy] = {
             "id": "Access tokens name it.",
             "token_hash": NOT_TOLD,
             "impersonator_session_id": "Names a session, as the id does.",
+            "presented_generation": "Bookkeeping of the refresh tokens, which nobody sees either.",
         },
     ),
     "refresh_tokens": Policy(

@@ -1,6 +1,6 @@
 """Sessions: one row a signed-in device, checked at each request in one statement, ended by deleting the row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from flask import current_app
 from sqlalchemy import ScalarSelect, bindparam, case, delete, func, literal, select, update
 
 from models import Role, User, UserSession, db
-from models.base import AnyRow, AnySelect, now
+from models.base import AnyRow, now
 from models.enums import SessionKind
 from models.reading import Prepared
 from services import (
@@ -21,7 +21,7 @@ from services import (
     throttle_service,
     token_service,
 )
-from services.base_service import fetch_first, found, optional
+from services.base_service import fetch, fetch_first, found, keep, optional
 from services.device import device_name
 from services.errors import Forbidden
 from services.origin import origin, set_impersonator
@@ -33,41 +33,48 @@ API_ABSOLUTE = timedelta(days=30)
 TOUCH_EVERY = timedelta(seconds=60)
 MOST_SESSIONS = 20
 
-
-def _select_principal() -> AnySelect:
-    return (
-        select(
-            UserSession.user_id,
-            UserSession.id.label("session_id"),
-            User.email,
-            User.name,
-            User.role,
-            Role.permissions,
-            UserSession.kind,
-            UserSession.authenticated_at,
-            User.has_second_factor,
-            User.deletes_at,
-            User.picture,
-            User.frozen_at,
-            UserSession.last_seen_at,
-        )
-        .join(User, User.id == UserSession.user_id)
-        .join(Role, Role.name == User.role)
-        .where(User.is_active, UserSession.expires_at > bindparam("now"))
+_PRINCIPAL = (
+    UserSession.user_id,
+    UserSession.id.label("session_id"),
+    User.email,
+    User.name,
+    User.role,
+    Role.permissions,
+    UserSession.kind,
+    UserSession.authenticated_at,
+    User.has_second_factor,
+    User.deletes_at,
+    User.picture,
+    User.frozen_at,
+    UserSession.last_seen_at,
+)
+_IS_LIVE = (
+    User.id == UserSession.user_id,
+    Role.name == User.role,
+    User.is_active,
+    UserSession.expires_at > bindparam("now"),
+)
+_HAS_ID = (
+    UserSession.id == bindparam("session_id"),
+    UserSession.user_id == bindparam("owner_id"),
+    UserSession.kind == SessionKind.API,
+)
+_BY_ID = Prepared(select(*_PRINCIPAL).where(*_IS_LIVE, *_HAS_ID))
+_BY_ID_NOTING = (
+    update(UserSession)
+    .where(*_IS_LIVE, *_HAS_ID)
+    .values(
+        presented_generation=func.greatest(UserSession.presented_generation, bindparam("generation")),
+        last_seen_at=func.greatest(UserSession.last_seen_at, bindparam("now")),
+        ip=bindparam("address"),
     )
-
-
-_BY_ID = Prepared(
-    _select_principal().where(
-        UserSession.id == bindparam("session_id"),
-        UserSession.user_id == bindparam("user_id"),
-        UserSession.kind == SessionKind.API,
-    )
+    .returning(*_PRINCIPAL)
 )
 _BY_TOKEN = Prepared(
-    _select_principal()
-    .add_columns(UserSession.expires_at, UserSession.impersonator_id, UserSession.impersonator_session_id)
-    .where(
+    select(
+        *_PRINCIPAL, UserSession.expires_at, UserSession.impersonator_id, UserSession.impersonator_session_id
+    ).where(
+        *_IS_LIVE,
         UserSession.token_hash == bindparam("token_hash"),
         UserSession.last_seen_at > bindparam("idle_since"),
         impersonation.holds(moment=bindparam("now"), idle_since=bindparam("idle_since")),
@@ -79,7 +86,10 @@ _ENDED = (UserSession.id, UserSession.user_id, UserSession.impersonator_id)
 
 def find_api(claims: AccessClaims) -> Principal | None:
     """Who calls with this access token, or None when its session is over or its user suspended. One statement."""
-    row = fetch_first(_BY_ID, {"session_id": claims.session_id, "user_id": claims.user_id, "now": now()})
+    values = {"session_id": claims.session_id, "owner_id": claims.user_id, "now": now()}
+    row = None if claims.is_noted else _first_use(claims, values)
+    if row is None:
+        row = fetch_first(_BY_ID, values)
     return _principal(row, row.session_id) if row else None
 
 
@@ -311,6 +321,20 @@ def _person(account: Any, user_id: int, session_id: UUID, permissions: list[str]
         picture=account.picture,
         frozen_at=account.frozen_at,
     )
+
+
+def _first_use(claims: AccessClaims, values: Mapping[str, Any]) -> Any:
+    """What `_BY_ID` finds, noting in the same statement that the pair of this token has arrived (ADR-011).
+
+    It stays noted where the request comes to nothing. None without such a session, or where the database can't write.
+    """
+    presented = {"generation": claims.generation, "address": origin().address}
+    row = None
+    with optional():
+        row = fetch(_BY_ID_NOTING, {**values, **presented}).first()
+        keep()
+        claims.is_noted = row is not None
+    return row
 
 
 def _touch(in_use: Sequence[UUID], moment: datetime) -> None:

@@ -6,7 +6,7 @@ from the token (ASVS 9.1.2, 9.1.3; RFC 8725 section 3.1).
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -38,13 +38,20 @@ class SigningKey:
         return {**head, "kid": self.kid} if self.kid else head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccessClaims:
     """What an access token says: whose it is, of which session, until when (seconds since 1970)."""
 
     user_id: int
     session_id: UUID
     expires: float
+    #: By which exchange of refresh tokens it came; 0 for that of a sign-in.
+    generation: int = 0
+    #: Not of the token: this process has noted that it was presented, or there is nothing to note.
+    is_noted: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_noted = self.generation == 0
 
 
 class SigningKeys:

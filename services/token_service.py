@@ -21,14 +21,18 @@ LEEWAY_SECONDS = 30
 REQUIRED_CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"]
 
 
-def make_access_token(user_id: int, session_id: UUID) -> str:
-    """A signed token (RFC 9068) that lives ten minutes and dies with its session."""
+def make_access_token(user_id: int, session_id: UUID, *, generation: int) -> str:
+    """A signed token (RFC 9068) that lives ten minutes and dies with its session.
+
+    `generation` is that of the refresh token it is given out with (ADR-011).
+    """
     moment = now()
     claims = {
         "iss": current_app.config["BASE_URL"],
         "aud": _audience(),
         "sub": str(user_id),
         "sid": str(session_id),
+        "gen": generation,
         "jti": uuid4().hex,
         "iat": moment,
         "nbf": moment,
@@ -81,7 +85,12 @@ def same(kept: bytes, presented: bytes) -> bool:
 
 def successor(refresh_token: str) -> str:
     """The refresh token that follows this one: derived, so a repeated call gets the same without our storing it."""
-    return urlsafe(_keyed("refresh-token", refresh_token))
+    return successors(refresh_token)[0]
+
+
+def successors(refresh_token: str) -> list[str]:
+    """`successor`, and what it was under each of SECRET_KEY_FALLBACKS: for an exchange before a change of the key."""
+    return [urlsafe(following) for following in keyed_digests("refresh-token", refresh_token)]
 
 
 def urlsafe(data: bytes) -> str:
@@ -125,7 +134,13 @@ def _verify(token: str, keys: SigningKeys) -> AccessClaims:
         )
         if claims["exp"] - claims["iat"] > ACCESS_TOKEN_SECONDS:
             raise InvalidToken  # we never give out one that lives longer
-        return AccessClaims(int(claims["sub"]), UUID(claims["sid"]), float(claims["exp"]))
+        return AccessClaims(
+            user_id=int(claims["sub"]),
+            session_id=UUID(claims["sid"]),
+            expires=float(claims["exp"]),
+            # Tokens of the code before this one have none.
+            generation=int(claims.get("gen", 0)),
+        )
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
     except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):

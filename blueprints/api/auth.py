@@ -158,7 +158,8 @@ def sign_in_by_passkey(body: ApiPasskeyAnswerIn) -> SignedInOut:
 def refresh(body: RefreshIn) -> TokenPairOut:
     """Exchange the refresh token for the next pair.
 
-    Each refresh token works once; the same one again within ten seconds gives the same successor. Later it ends the
+    Each refresh token works once. Where the answer was lost, ask again: within 30 seconds the latest exchange gives the
+    same successor, and for ten minutes as long as nothing of its pair was presented. Any other used token ends the
     whole session, since somebody else must have a copy.
     """
     return refresh_service.refresh(body.refresh_token)

@@ -61,7 +61,7 @@ class TokenExpired(NotAuthenticated):
 
 
 class TokenReused(NotAuthenticated):
-    """401: a refresh token was presented again long after its exchange; its whole session is ended."""
+    """401: a refresh token was presented again whose successor had arrived; its whole session is ended."""
 
     code = "TOKEN_REUSED"
     title = "The refresh token was used before"

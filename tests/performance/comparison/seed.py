@@ -58,7 +58,7 @@ def main() -> None:
             made = db.session.execute(
                 insert(UserSession).returning(UserSession.user_id, UserSession.id), sessions
             )
-            tokens = [token_service.make_access_token(row.user_id, row.id) for row in made]
+            tokens = [token_service.make_access_token(row.user_id, row.id, generation=0) for row in made]
     wanted.output.write_text("\n".join(tokens) + "\n", encoding="utf-8")
 
 
