@@ -42,7 +42,7 @@ from services.schemas.base import Email, Name
 
 constraint_means("uq_identities_issuer_subject", IdentityTaken)
 
-#: A caller without a session of ours has never shown us anything: nothing fresh is open to him.
+#: Who has never shown us anything, or not when: nothing fresh is open to them.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 NO_PROOF = "The token does not show a second step at the issuer, and this account has one here."
 

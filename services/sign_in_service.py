@@ -146,11 +146,13 @@ def api_by_passkey(data: ApiPasskeyAnswerIn) -> SignedInOut:
 def by_issuer(shown: Shown) -> SignedIn | SecondFactorRequiredOut:
     """Somebody came back from the issuer. Our second step is asked unless the issuer proves one of its own.
 
+    Where the issuer does not tell when it asked them, nobody knows that it was lately: the session begins not fresh.
     Raises SignInRefused, the same for every reason.
     """
     user = identity_service.user_of(shown)
     waiting = None if shown.has_second_factor else second_step(user, SessionKind.BROWSER)
-    then = datetime.fromtimestamp(shown.authenticated_at, UTC) if shown.authenticated_at else None
+    told = shown.authenticated_at
+    then = identity_service.NEVER if told is None else datetime.fromtimestamp(told, UTC)
     return waiting or complete_browser(user, authenticated_at=then)
 
 

@@ -12,9 +12,15 @@ from models import db
 from tests.clients import PageClient
 from tests.factories import Person
 from tests.integration.oidc.desk import come_back, connect, sign_in, way_out
+from tests.integration.pages.desk import is_signed_in
 from tests.issuer import FakeIssuer
+from tests.state import unchanged
 
 pytestmark = pytest.mark.usefixtures("early_in_a_step")
+
+
+def without_auth_time(claims: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in claims.items() if name != "auth_time"}
 
 
 def test_the_sign_in_page_offers_the_issuer_only_where_there_is_one(
@@ -87,6 +93,42 @@ def test_a_sign_in_long_ago_at_the_issuer_is_not_fresh_here(issuer: FakeIssuer, 
         "/account/connected/link", data={"csrf_token": token}, headers={"Accept": "application/json"}
     )
     assert answer.json["error"]["code"] == "REAUTHENTICATION_REQUIRED"
+
+
+@pytest.mark.parametrize("auth_time", [0, -1, 0.5, "1", None, True, [], 10**11, 1e300])
+def test_an_odd_time_of_the_sign_in_is_refused(
+    issuer: FakeIssuer, client: PageClient, auth_time: object
+) -> None:
+    issuer.claim_changes = lambda claims: {**claims, "auth_time": auth_time}
+    assert sign_in(client, issuer).status_code == 401
+    assert not is_signed_in(client)
+
+
+def test_a_sign_in_in_the_future_is_refused(issuer: FakeIssuer, client: PageClient) -> None:
+    issuer.age_seconds = -60
+    assert sign_in(client, issuer).status_code == 401
+
+
+def test_an_issuer_that_does_not_tell_when_makes_no_fresh_session(
+    issuer: FakeIssuer, app: Flask, client: PageClient, alice: Person
+) -> None:
+    connect(app, alice, issuer)
+    issuer.claim_changes = without_auth_time
+    assert sign_in(client, issuer).headers["Location"] == "/dashboard"
+    for path in ("/account/api-keys", "/account/security/app/start"):
+        with unchanged(app, but=("sessions",)):
+            answer = client.post(path, data={"csrf_token": client.token("/account/connected")})
+        assert answer.headers["Location"].startswith("/auth/reauthenticate"), path
+    client.submit("/auth/reauthenticate", password=alice.password)
+    assert client.get("/account/api-keys").status_code == 200
+
+
+def test_a_newcomer_of_such_an_issuer_has_no_fresh_session_either(
+    issuer: FakeIssuer, client: PageClient
+) -> None:
+    issuer.claim_changes = without_auth_time
+    assert sign_in(client, issuer).headers["Location"] == "/dashboard"
+    assert client.get("/account/api-keys").headers["Location"].startswith("/auth/reauthenticate")
 
 
 def test_guesses_at_the_password_leave_this_way_open(
