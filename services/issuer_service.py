@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import jwt
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from flask import Flask, current_app
 
@@ -162,10 +163,15 @@ class Issuer:
 
     def _fetch_keys(self) -> list[Key]:
         found = outbound.get_json(self.metadata().jwks_uri, hosts=self.hosts).get("keys")
-        if not isinstance(found, list):
-            raise OutboundFailed("no keys")
-        keys = [_key(entry) for entry in found[:MOST_KEYS] if isinstance(entry, dict)]
-        return [key for key in keys if key is not None]
+        if not isinstance(found, list) or len(found) > MOST_KEYS:
+            raise OutboundFailed("no keys, or too many")
+        keys = [key for entry in found if isinstance(entry, dict) and (key := _key(entry)) is not None]
+        # No issuer signs without a key: this is a fault of its own, and what was known goes on serving.
+        if not keys:
+            raise OutboundFailed("no key that signs")
+        if _is_ambiguous(keys):
+            raise OutboundFailed("two keys of one name")
+        return keys
 
 
 def init_app(app: Flask) -> None:
@@ -198,16 +204,22 @@ def _only(keys: list[Key], key_id: str | None, algorithm: str) -> Any:
     return fitting[0].public if len(fitting) == 1 else None
 
 
+def _is_ambiguous(keys: list[Key]) -> bool:
+    """Whether two keys share a name and an algorithm: a token would fit both (RFC 7517 section 4.5)."""
+    named = [(key.id, algorithm) for key in keys if key.id is not None for algorithm in key.algorithms]
+    return len(named) > len(set(named))
+
+
 def _key(entry: dict[str, Any]) -> Key | None:
     """A key that may check signatures; None for any other, and for what is no key or too weak a one."""
-    if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+    if entry.get("use", "sig") != "sig" or "verify" not in (_texts(entry.get("key_ops")) or ["verify"]):
         return None
-    if entry.get("kty") not in {"RSA", "EC", "OKP"}:
+    if entry.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     fitting = _algorithms(entry)
     try:
         public = jwt.PyJWK(entry, algorithm=fitting[0]).key if fitting else None
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError):
         return None
     if public is None or "d" in entry:  # a private key that anybody can read signs nothing
         return None
@@ -221,7 +233,7 @@ def _algorithms(entry: dict[str, Any]) -> list[str]:
     families = {"RSA": ("RS", "PS"), "OKP": ("EdDSA",)}
     curves = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
     if entry["kty"] == "EC":
-        fitting = [curves[entry["crv"]]] if entry.get("crv") in curves else []
+        fitting = [name for curve, name in curves.items() if entry.get("crv") == curve]
     else:
         fitting = [name for name in ALGORITHMS if name.startswith(families[entry["kty"]])]
     told = entry.get("alg")
