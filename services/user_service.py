@@ -118,10 +118,12 @@ def load_own(by: Principal) -> User:
 
 
 def load_managed(user_id: int, *, by: Principal | None) -> User:
-    """The account itself, locked, to administer it. Raises NotFound, or Forbidden when it may do more than `by`."""
-    user = load(user_id)
-    role_service.check_may_manage(user, by=by)
-    return user
+    """The account itself, locked, to administer it.
+
+    Raises NotFound, or Forbidden when it may do more than `by`, or is its own and `by` a key or an issuer's token.
+    """
+    _refuse_own_by_token(user_id, by)
+    return _load_within(user_id, by=by)
 
 
 def create(data: UserCreateIn, *, by: Principal | None) -> User:
@@ -277,6 +279,20 @@ def check_expected(user: User, expected: frozenset[str] | None) -> None:
         raise PreconditionFailed
 
 
+def _load_within(user_id: int, *, by: Principal | None) -> User:
+    user = load(user_id)
+    role_service.check_may_manage(user, by=by)
+    return user
+
+
+def _refuse_own_by_token(user_id: int, by: Principal | None) -> None:
+    """Whoever finds a key, or an issuer's token, does not shut its owner out with it."""
+    if by is not None and by.session_id is None and by.user_id == user_id:
+        raise Forbidden(
+            "A key, or an issuer's token, does not do this to its owner's account. Sign in for it."
+        )
+
+
 def _select(query: UserQuery) -> AnySelect:
     statement = _ALL
     if query.q:
@@ -303,7 +319,7 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
         raise NotFound
     if not may_write and (user_id != by.user_id or changes.keys() - {"name"}):
         raise Forbidden
-    user = load_managed(user_id, by=by)
+    user = _load_within(user_id, by=by)
     check_expected(user, expected)
     _set_active(user, changes.pop("is_active", user.is_active), by=by)
     set_role(user, changes.pop("role", user.role), by=by)
@@ -345,6 +361,8 @@ def _address_was_set(user: User, former: str, *, by: Principal) -> None:
 
 
 def _set_active(user: User, is_active: bool, *, by: Principal) -> None:
+    if user.is_active != is_active:
+        _refuse_own_by_token(user.id, by)
     if user.is_active and not is_active:
         suspension_service.begin(user, suspension_service.NO_REASON, until=None, by=by)
     elif is_active and not user.is_active:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Blueprint
 
-from blueprints.http.access import fresh, permission, signed_in
+from blueprints.http.access import delegated, fresh, permission, signed_in
 from blueprints.http.endpoint import endpoint
 from services import audit_service, auth_service, factor_service, session_service, user_service
 from services.errors import (
@@ -83,7 +83,7 @@ def replace_user(user_id: int, body: UserReplaceIn, by: Principal, expected: Tag
 
 @bp.patch("/<id:user_id>")
 @endpoint(
-    allow=signed_in,
+    allow=delegated(signed_in, USERS_WRITE),
     body=UserUpdateIn,
     out=UserOut,
     message="The account is changed.",

@@ -45,6 +45,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: Header fields end at 8 kB; those of issuers that list groups come near.
 LONGEST_BEARER = 8_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NOT_GRANTED = "A key, or an issuer's token, changes only what one of its scopes names. Sign in for this."
 #: In the cookie, for pages that can't ask the database: a time, and neither name nor token.
 IMPERSONATION_ENDS = "impersonation_ends"
 #: In the environment of a request, once it is known.
@@ -66,6 +67,8 @@ class Rule:
     before_enrolment: bool = False
     #: Also for an account that is frozen, which changes nothing and sees nothing sensitive: the way out.
     while_frozen: bool = False
+    #: Where `permission` asks nothing: what a caller without a session must hold to change something all the same.
+    delegated: str | None = None
     #: Also for an administrator who is signed in as the person. What does not say so is closed to him.
     even_impersonated: bool = False
 
@@ -88,8 +91,13 @@ class Rule:
             raise Forbidden
         if self.is_fresh and not by.is_fresh:
             raise ReauthenticationRequired
-        if by.kind == api_key_service.KIND and not self.permission and request.method not in SAFE_METHODS:
-            raise Forbidden("An API key changes nothing of its owner's account. Sign in for that.")
+        if by.session_id is None and request.method not in SAFE_METHODS and not self.is_granted(by):
+            raise Forbidden(NOT_GRANTED)
+
+    def is_granted(self, by: Principal) -> bool:
+        """Whether a scope of a key, or of an issuer's token, says that its bearer may change this (ASVS 10.3.2)."""
+        said = self.permission or self.delegated
+        return said is not None and by.can(said)
 
     def is_shut(self, method: str) -> bool:
         """Whether a frozen account may not use it: what changes something, and what is sensitive."""
@@ -110,6 +118,11 @@ def fresh(rule: Rule) -> Rule:
 def even_impersonated(rule: Rule) -> Rule:
     """The same, also for an administrator who is signed in as the person (docs/accounts.md, "Impersonation")."""
     return replace(rule, even_impersonated=True)
+
+
+def delegated(rule: Rule, code: str) -> Rule:
+    """The same, and to change something a key or an issuer's token needs this permission code."""
+    return replace(rule, name=f"{rule.name}; a key with {code}", delegated=code)
 
 
 def permission(code: str) -> Rule:

@@ -7,7 +7,7 @@ from flask import Flask
 
 from models.base import now
 from tests.clients import Api, PageClient
-from tests.factories import Person, make_role
+from tests.factories import Person, make_person, make_role
 from tests.integration.oidc.desk import run
 from tests.state import unchanged
 
@@ -42,6 +42,71 @@ def test_a_key_still_moves_the_accounts_below_it(api: Api, ada: Person, bob: Per
     key = key_of(api, ada, "users:read", "users:write")
     assert key.put(f"/users/{bob.id}", everything(bob, email="robert@example.com")).status_code == 200
     assert key.put(f"/users/{ada.id}", everything(ada, role="admin", name="Ada L.")).status_code == 200
+
+
+#: What is changed, by a session or a key, of one's own account or another's: what comes of it, by PATCH and PUT alike.
+TABLE = {
+    "name": {"session own": 200, "session other": 200, "key own": 200, "key other": 200},
+    "email": {"session own": 200, "session other": 200, "key own": 403, "key other": 200},
+    "role": {"session own": 200, "session other": 200, "key own": 403, "key other": 403},
+    "is_active": {"session own": 200, "session other": 200, "key own": 403, "key other": 200},
+}
+CHANGES: dict[str, object] = {
+    "name": "Renamed",
+    "email": "moved@example.com",
+    "role": "editor",
+    "is_active": False,
+}
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("who", ["session own", "session other", "key own", "key other"])
+@pytest.mark.parametrize("field", TABLE)
+def test_patch_and_put_follow_one_rule(
+    app: Flask, api: Api, ada: Person, bob: Person, method: str, who: str, field: str
+) -> None:
+    make_person(app, "Another administrator", role="admin")
+    caller = key_of(api, ada, "users:read", "users:write") if who.startswith("key") else api.as_(ada)
+    person, role = (ada, "admin") if who.endswith("own") else (bob, "member")
+    change = {field: CHANGES[field]}
+    body = change if method == "PATCH" else everything(person, **{"role": role, **change})
+    answer = caller.call(method, f"/users/{person.id}", json=body)
+    assert answer.status_code == TABLE[field][who], answer.json
+    if answer.status_code == 200:
+        assert answer.json["data"][field] == CHANGES[field]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/users/{id}/suspend", {"reason": "Found a key"}),
+        ("POST", "/users/{id}/reinstate", None),
+        ("DELETE", "/users/{id}/sessions", None),
+        ("DELETE", "/users/{id}/factors", None),
+        ("DELETE", "/users/{id}", None),
+        ("PATCH", "/users/{id}", {"is_active": False}),
+        ("PATCH", "/users/{id}", {"role": "member"}),
+        ("PATCH", "/users/{id}", {"email": MALLORY}),
+        ("DELETE", "/users/me", None),
+        ("DELETE", "/users/me/sessions", None),
+        ("PUT", "/users/me/picture", None),
+    ],
+)
+def test_a_key_does_not_shut_its_owner_out(
+    app: Flask, api: Api, ada: Person, method: str, path: str, body: dict[str, object] | None
+) -> None:
+    make_person(app, "Another administrator", role="admin")
+    key = key_of(api, ada, "users:read", "users:write")
+    with unchanged(app):
+        answer = key.call(method, path.format(id=ada.id), json=body)
+    assert answer.status_code == 403
+
+
+def test_a_key_suspends_and_signs_out_others(api: Api, ada: Person, bob: Person) -> None:
+    key = key_of(api, ada, "users:read", "users:write")
+    assert key.delete(f"/users/{bob.id}/sessions").status_code == 200
+    assert key.post(f"/users/{bob.id}/suspend", {"reason": "Left the company"}).status_code == 200
+    assert key.post(f"/users/{bob.id}/reinstate").status_code == 200
 
 
 @pytest.mark.parametrize("whose", ["his own", "another administrator's"])
