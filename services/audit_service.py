@@ -50,6 +50,7 @@ ACTIONS: dict[str, str] = {
     "account:factor:add": "Second step added",
     "account:factor:remove": "Second step removed",
     "account:factor:reset": "Second step reset by an administrator",
+    "account:factor:guessed": "Several wrong codes after the right password; owner told",
     "account:api_key:create": "API key made",
     "account:api_key:revoke": "API key revoked",
     "account:recovery_code:use": "Recovery code used",

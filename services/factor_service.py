@@ -13,6 +13,7 @@ from models import User, db
 from models.base import AnyRow
 from services import (
     audit_service,
+    known_device_service,
     passkey_service,
     recovery_service,
     security_service,
@@ -29,12 +30,18 @@ from services.totp_service import Enrolment
 
 Method = Literal["totp", "recovery_code", "passkey"]
 IN_WORDS = {"totp": "a code of an authenticator app", "passkey": "a passkey"}
-#: Tries at a second step, whatever the door: a handful, few an hour, fifty a day (NIST SP 800-63B 5.2.2).
+#: Tries at a second step, whatever the door: a handful, few an hour, fifty a day (NIST SP 800-63B 5.2.2). Each browser
+#: that the account knows has them, and all unknown devices together: who knows the password alone keeps no owner out.
 TRIES = (
     RateLimitItemPerMinute(5, 5, namespace="second-factor"),
     RateLimitItemPerHour(20, namespace="second-factor"),
     RateLimitItemPerDay(50, namespace="second-factor"),
 )
+#: Of all devices together, or an account that knows a hundred could be guessed at a hundred times as often.
+TRIES_IN_ALL = RateLimitItemPerDay(200, namespace="second-factor-account")
+#: Wrong codes after the right password that may be the owner's own; of one more in a day they are told, once a day.
+MISTYPED = RateLimitItemPerDay(4, namespace="second-factor-wrong")
+TELL_OWNER = RateLimitItemPerDay(1, namespace="second-factor-mail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,41 @@ def is_required(by: Principal) -> bool:
 
 def spend_try(user_id: int) -> None:
     """Count a try at the second step; raise RateLimited when there were too many, through whatever door."""
+    who = _counted_as(user_id)
     for limit in TRIES:
-        throttle_service.spend(limit, str(user_id))
+        throttle_service.spend(limit, who)
+    # Last: what a device has left to try alone counts for all.
+    throttle_service.spend(TRIES_IN_ALL, str(user_id))
 
 
 def forget_tries(user_id: int) -> None:
-    """The step was done: the short count starts anew, the day's stays."""
-    throttle_service.forget(TRIES[0], str(user_id))
+    """The step was done: the short count of this device starts again, the day's stays."""
+    who = _counted_as(user_id)
+    throttle_service.forget(TRIES[0], who)
+    throttle_service.forget(MISTYPED, who)
+
+
+def forgive_tries(user_id: int) -> None:
+    """The password was reset by a mailed link: who knew the former one is out, so unknown devices start again.
+
+    So does the browser in use. What all have tried in a day stays: whoever reads the mail gets no more of it.
+    """
+    for who in (str(user_id), _counted_as(user_id)):
+        for limit in (*TRIES, MISTYPED):
+            throttle_service.forget(limit, who)
+
+
+def note_wrong(user: User) -> None:
+    """After the right password the code was wrong: once it can hardly be a slip, its owner is told, at most daily."""
+    if (
+        not user.is_active
+        or user.frozen_at is not None
+        or throttle_service.allows(MISTYPED, _counted_as(user.id))
+    ):
+        return
+    if throttle_service.allows(TELL_OWNER, str(user.id)):
+        audit_service.record("account:factor:guessed", actor_id=None, target_id=user.id)
+        security_service.tell(user, "second_step_guessed", failures=str(MISTYPED.amount + 1))
 
 
 def check_code(user: User, code: str) -> bool:
@@ -228,6 +263,11 @@ def reset(user_id: int, *, by: Principal) -> None:
     session_service.end_all(user.id)
     audit_service.record("account:factor:reset", actor_id=by.user_id, target_id=user.id, factors=sorted(had))
     security_service.tell(user, "factors_reset")
+
+
+def _counted_as(user_id: int) -> str:
+    browser = known_device_service.known_browser(user_id)
+    return str(user_id) if browser is None else f"{user_id}/{browser.hex()}"
 
 
 def _refuse_last_if_required(user: User, by: Principal) -> None:

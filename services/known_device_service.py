@@ -8,7 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 from limits import RateLimitItemPerHour
-from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, false, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    SQLColumnExpression,
+    delete,
+    exists,
+    false,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from models import User, db
@@ -64,6 +73,12 @@ def knows_browser(user_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
         KnownDevice.token_hash == digest,
         KnownDevice.last_used_at > now() - LIFE,
     )
+
+
+def known_browser(user_id: int) -> bytes | None:
+    """What the database keeps of the browser in use, where the account knows it; None for any other device."""
+    digest = browser_digest()
+    return digest if digest and db.session.scalar(select(knows_browser(literal(user_id)))) else None
 
 
 def forget_all(user_id: int) -> None:

@@ -26,6 +26,7 @@ BEARERS = frozenset(
         "recovery_code_used",
         "recovery_codes_renewed",
         "refresh_token_reused",
+        "second_step_guessed",
     }
 )
 

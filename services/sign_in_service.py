@@ -248,6 +248,7 @@ def _by_code(
     if not is_right or not user.is_active or user.frozen_at is not None:
         challenge.attempts += 1
         _note_failure(user, step="second_factor")
+        factor_service.note_wrong(user)
         raise InvalidCredentials("The code is wrong, too old, or was used before.")
     factor_service.forget_tries(user.id)
     challenge_service.finish(challenge)

@@ -101,6 +101,7 @@ CASES: dict[str, dict[str, Any]] = {
     "recovery_code_used.few": {**ALICE, **NOT_ME, "remaining": "2"},
     "recovery_code_used.last": {**ALICE, **NOT_ME, "remaining": "0"},
     "recovery_codes_renewed": {**ALICE, **NOT_ME},
+    "second_step_guessed": {**ALICE, **NOT_ME, "failures": "5"},
     "api_key_made": {**ALICE, **NOT_ME, "key_name": "Nightly backup"},
 }
 #: Their makers are, or may be, administrators, whose device and address are nobody's business; or the
