@@ -302,7 +302,7 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     if user.frozen_at is not None:
         user.frozen_at = None
         audit_service.record("account:unfreeze", actor_id=user.id)
-    # Or whoever guesses at this account could still keep its owner out: unknown devices are counted together.
+    # Or somebody who guesses at this account could still keep its owner out: unknown devices are counted together.
     known_device_service.remember_browser(user)
     guess_service.forget(user.id)
     factor_service.forgive_tries(user.id)

@@ -115,7 +115,7 @@ def forget_tries(user_id: int) -> None:
 def forgive_tries(user_id: int) -> None:
     """The password was reset by a mailed link: who knew the former one is out, so unknown devices start again.
 
-    So does the browser in use. What all have tried in a day stays: whoever reads the mail gets no more of it.
+    So does the browser in use. What all have tried in a day stays: reading the mail gives no more tries.
     """
     for who in (str(user_id), _counted_as(user_id)):
         for limit in (*TRIES, MISTYPED):

@@ -39,7 +39,7 @@ def refresh(token: str) -> TokenPairOut:
         .join(UserSession, UserSession.id == RefreshToken.session_id)
         .join(User, User.id == UserSession.user_id)
         .where(RefreshToken.token_hash == token_service.digest(token), User.is_active)
-        # The session first, as whoever ends it does: nobody waits for each other in a ring.
+        # The session first, as where it is ended: nobody waits for each other in a ring.
         .with_for_update(of=[UserSession, RefreshToken])
     ).first()
     if row is None or _is_over(row.RefreshToken, row.UserSession):

@@ -286,7 +286,7 @@ def _load_within(user_id: int, *, by: Principal | None) -> User:
 
 
 def _refuse_own_by_token(user_id: int, by: Principal | None) -> None:
-    """Whoever finds a key, or an issuer's token, does not shut its owner out with it."""
+    """A key, or an issuer's token, that somebody finds must not shut its owner out."""
     if by is not None and by.session_id is None and by.user_id == user_id:
         raise Forbidden(
             "A key, or an issuer's token, does not do this to its owner's account. Sign in for it."
