@@ -11,6 +11,7 @@ Environment variables: APP_PG_BIN (folder of initdb and postgres), APP_DATA_DIR 
 import os
 from pathlib import Path
 
+from localdb import private
 from localdb.cluster import THROWAWAY, Cluster
 from localdb.errors import LocalDatabaseError
 
@@ -47,7 +48,10 @@ def testing_cluster(project_root: Path) -> Cluster:
 
 def _data_folder(project_root: Path) -> Path:
     chosen = os.environ.get("APP_DATA_DIR")
-    return Path(chosen) if chosen else project_root / "instance" / "postgres"
+    if chosen:
+        return Path(chosen)
+    private.close_folder(project_root / "instance")
+    return project_root / "instance" / "postgres"
 
 
 def _chosen_port() -> int | None:

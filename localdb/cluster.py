@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from localdb import binaries, initialise, locks, pidfile
+from localdb import binaries, initialise, locks, pidfile, private
 from localdb.errors import LocalDatabaseError
 from localdb.places import Places, explained, make_socket_folder, places_for, reachable_programs
 
@@ -24,8 +24,14 @@ DEFAULT_PORT = 5432  # the number in the socket's name; nothing listens on it un
 START_SECONDS = 60.0
 LONGEST_LOG_BYTES = 1_000_000
 
+# What the server logs when it refuses a statement bears no values: neither the statement nor the row it met.
 LASTING: Mapping[str, str] = {
+    "log_error_verbosity": "terse",
+    "log_min_duration_statement": "-1",
+    "log_min_error_statement": "panic",
     "log_min_messages": "warning",
+    "log_parameter_max_length_on_error": "0",
+    "log_statement": "none",
     "max_connections": "200",
     "shared_buffers": "128MB",
     "timezone": "UTC",
@@ -162,6 +168,7 @@ class Cluster:
 
     def _start(self, programs: Path, deadline: float) -> None:
         with explained(self._places.data):
+            private.close_files(self._places.files)
             written = self._trimmed_log()
             supervisor = self._spawn_supervisor(programs)
         try:
@@ -188,7 +195,7 @@ class Cluster:
             *account,
             folder,
         ]
-        with places.log.open("ab") as log:
+        with private.appended(places.log) as log:
             subprocess.run(
                 command + self._server_command(programs),
                 check=True,
@@ -219,9 +226,8 @@ class Cluster:
         password = secrets.token_urlsafe(24)
         with contextlib.closing(self._connect()) as connection, connection, connection.cursor() as cursor:
             cursor.execute("ALTER ROLE postgres PASSWORD %s", (password,))
-        with explained(self._places.password):
-            self._places.password.touch(mode=0o600)
-            self._places.password.write_text(password + "\n")
+        with explained(self._places.password), private.appended(self._places.password) as file:
+            file.write(f"{password}\n".encode())
 
     def _trimmed_log(self) -> int:
         """The length of the log, whose former part is set aside when it has grown long."""

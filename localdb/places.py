@@ -66,6 +66,12 @@ class Places:
         return self._beside("password")
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files beside the data, which nobody else may read."""
+        former_log = self.log.with_name(f"{self.log.name}.1")
+        return (self.users_lock, self.start_lock, self.log, former_log, self.password)
+
+    @property
     def sockets(self) -> Path:
         """The folder of the server's socket: the data folder, or one in /tmp if its path is long or odd."""
         if self.needs_short_socket_folder:

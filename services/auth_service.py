@@ -23,7 +23,7 @@ from services import (
     throttle_service,
     user_service,
 )
-from services.base_service import flush
+from services.base_service import flush, insert_new
 from services.errors import (
     Conflict,
     EmailTaken,
@@ -219,8 +219,10 @@ def confirm_email_change(token: str) -> User:
     throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
     row = link_service.use(token, TokenPurpose.CHANGE_EMAIL)
     user = user_service.load(row.user_id or 0)
-    former, user.email, user.email_verified = user.email, row.email or user.email, True
-    flush()  # EmailTaken, when somebody else was quicker
+    email = row.email or user.email
+    user_service.refuse_taken(email, but=user.id)
+    former, user.email, user.email_verified = user.email, email, True
+    flush()  # EmailTaken, when somebody took the address at this instant
     link_service.forget_all(user.id)
     audit_service.record(
         "account:email:change", actor_id=user.id, before={"email": former}, after={"email": user.email}
@@ -249,7 +251,9 @@ def set_up(data: SetupIn) -> tuple[str, Principal]:
     if _has_admin():
         raise LinkExpired
     password_service.check_strength(data.password, email=data.email, name=data.name)
-    user = User(
+    user = insert_new(
+        User,
+        EmailTaken,
         email=data.email,
         name=data.name,
         role=ADMIN,
@@ -257,8 +261,6 @@ def set_up(data: SetupIn) -> tuple[str, Principal]:
         password_hash=password_service.hash_password(data.password),
         last_login_at=now(),
     )
-    db.session.add(user)
-    flush()  # the id, or EmailTaken
     audit_service.record("account:setup", actor_id=user.id)
     known_device_service.greet_browser(user, since_before=False)
     return session_service.start_browser(user)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from models import db
@@ -154,6 +155,18 @@ def flush() -> None:
     except IntegrityError as error:
         db.session.rollback()
         raise broken_constraint(error) from error
+
+
+def insert_new(model: type[T], taken: type[DomainError], **values: Any) -> T:
+    """Write a row at once; raise `taken` when a unique index has another one in its place.
+
+    Not left to the constraint where that can be foreseen: PostgreSQL logs a broken one as an error, with its values.
+    """
+    statement = insert(model).values(values).on_conflict_do_nothing().returning(model)
+    row = db.session.scalar(statement)
+    if row is None:
+        raise taken
+    return row
 
 
 def found(row: T | None) -> T:

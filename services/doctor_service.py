@@ -6,10 +6,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from flask import current_app
 from sqlalchemy import select, text
@@ -23,6 +21,7 @@ from models.enums import MailStatus
 from models.second_factor import TotpCredential
 from services import (
     crypto,
+    database_log,
     health_service,
     media_service,
     operator_service,
@@ -33,6 +32,7 @@ from services import (
 )
 from services.base_service import probe
 from services.errors import Unavailable
+from services.findings import Finding, Status
 from services.settings.kinds import is_near
 
 OLDEST_SERVER = 14
@@ -58,18 +58,6 @@ CAN_CHANGE_THE_LOG = """
 SELECT pg_has_role(relowner, 'MEMBER') OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
 FROM pg_class WHERE oid = CAST('audit_events' AS regclass)
 """
-
-Status = Literal["pass", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, how it is, and how to mend it."""
-
-    name: str
-    status: Status
-    detail: str
-    remedy: str = ""
 
 
 def examine() -> list[Finding]:
@@ -379,6 +367,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _settings,
     _database,
     _database_roles,
+    database_log.check,
     _former_keys,
     _administrator,
     _mail,

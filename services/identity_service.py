@@ -27,9 +27,10 @@ from services import (
     suspension_service,
     user_service,
 )
-from services.base_service import constraint_means, flush, found
+from services.base_service import found, insert_new
 from services.errors import (
     Conflict,
+    EmailTaken,
     IdentityTaken,
     InvalidToken,
     IssuerAnswerRefused,
@@ -39,8 +40,6 @@ from services.errors import (
 from services.issuer_tokens import Shown
 from services.principal import Principal
 from services.schemas.base import Email, Name
-
-constraint_means("uq_identities_issuer_subject", IdentityTaken)
 
 #: Who has never shown us anything, or not when: nothing fresh is open to them.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -219,9 +218,7 @@ def _newcomer(shown: Shown) -> User:
 
 
 def _register(shown: Shown, email: str) -> User:
-    user = User(email=email, name=_name(shown, email), email_verified=True)
-    db.session.add(user)
-    flush()  # the id, or EmailTaken when two come at once
+    user = insert_new(User, EmailTaken, email=email, name=_name(shown, email), email_verified=True)
     audit_service.record("account:register", actor_id=user.id, issuer=shown.issuer)
     _remember(user, shown)
     return user
@@ -249,16 +246,15 @@ def _add(user: User, shown: Shown) -> None:
 
 
 def _remember(user: User, shown: Shown) -> None:
-    db.session.add(
-        ExternalIdentity(
-            user_id=user.id,
-            issuer=shown.issuer,
-            subject=shown.subject,
-            email=shown.email,
-            last_used_at=now(),
-        )
+    insert_new(
+        ExternalIdentity,
+        IdentityTaken,
+        user_id=user.id,
+        issuer=shown.issuer,
+        subject=shown.subject,
+        email=shown.email,
+        last_used_at=now(),
     )
-    flush()  # IdentityTaken, when two come at once
 
 
 def _tell(mail: str, user: User, email: str | None) -> None:

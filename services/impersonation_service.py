@@ -19,7 +19,7 @@ from services import (
     token_service,
     user_service,
 )
-from services.base_service import constraint_means, flush, found
+from services.base_service import found, insert_new
 from services.errors import Forbidden, ImpersonationRefused, ImpersonationRunning, NotFound
 from services.identity_service import NEVER
 from services.origin import set_impersonator
@@ -27,8 +27,6 @@ from services.permissions import USERS_IMPERSONATE, USERS_READ
 from services.principal import Principal
 from services.schemas.user import ImpersonateIn
 from services.sign_in_service import SignedIn
-
-constraint_means("uq_sessions_impersonator_session_id", ImpersonationRunning)
 
 
 def find(user_id: int, *, by: Principal) -> User:
@@ -75,21 +73,20 @@ def start(user_id: int, data: ImpersonateIn, *, by: Principal) -> SignedIn:
     )
     token, moment = token_service.new_token(), now()
     ends_at = min(moment + impersonation.LIFE, own.expires_at)
-    db.session.add(
-        UserSession(
-            user_id=user.id,
-            kind=SessionKind.BROWSER,
-            token_hash=token_service.digest(token),
-            device_name=impersonation.DEVICE_NAME,
-            created_at=moment,
-            last_seen_at=moment,
-            authenticated_at=NEVER,  # whoever reads the row alone, an older process say, finds nothing fresh either
-            expires_at=ends_at,
-            impersonator_id=by.user_id,
-            impersonator_session_id=own.id,
-        )
+    insert_new(
+        UserSession,
+        ImpersonationRunning,
+        user_id=user.id,
+        kind=SessionKind.BROWSER,
+        token_hash=token_service.digest(token),
+        device_name=impersonation.DEVICE_NAME,
+        created_at=moment,
+        last_seen_at=moment,
+        authenticated_at=NEVER,  # whoever reads the row alone, an older process say, finds nothing fresh either
+        expires_at=ends_at,
+        impersonator_id=by.user_id,
+        impersonator_session_id=own.id,
     )
-    flush()  # ImpersonationRunning
     session_service.new_cookie(by)  # nobody is given it: until `stop` no cookie opens his own session
     audit_service.record(
         "account:impersonation:start",

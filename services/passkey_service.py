@@ -42,12 +42,10 @@ from models.base import AnyRow, now
 from models.enums import ChallengePurpose
 from models.passkey import Passkey
 from services import challenge_service
-from services.base_service import constraint_means, flush, found
+from services.base_service import found, insert_new
 from services.challenge_service import LIFE
 from services.errors import Conflict, InvalidToken, PasskeyNotVerified, PasskeyTaken
 from services.schemas.passkey import PasskeyAnswerIn, PasskeyIn, PasskeyOptionsOut
-
-constraint_means("uq_passkeys_credential_id", PasskeyTaken)
 
 log = structlog.get_logger(__name__)
 
@@ -144,9 +142,9 @@ def register(user: User, data: PasskeyIn) -> Passkey:
         raise PasskeyNotVerified from error
     if count(user.id) >= MOST_PASSKEYS:
         raise Conflict(f"An account has at most {MOST_PASSKEYS} passkeys. Remove one first.")
-    if db.session.scalar(select(Passkey.id).where(Passkey.credential_id == verified.credential_id)):
-        raise PasskeyTaken
-    passkey = Passkey(
+    return insert_new(
+        Passkey,
+        PasskeyTaken,
         user_id=user.id,
         name=data.name,
         credential_id=verified.credential_id,
@@ -157,9 +155,6 @@ def register(user: User, data: PasskeyIn) -> Passkey:
         is_synced=verified.credential_backed_up,
         created_at=now(),
     )
-    db.session.add(passkey)
-    flush()  # the id is told, and a conflict with a registration of this moment
-    return passkey
 
 
 def request_options(

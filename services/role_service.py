@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from models import Role, User, db
 from models.base import AnyRow, now
 from services import audit_service
-from services.base_service import constraint_means, flush, found
+from services.base_service import constraint_means, flush, found, insert_new
 from services.errors import (
     Conflict,
     Forbidden,
@@ -80,9 +80,13 @@ def list_givable(*, by: Principal) -> list[AnyRow]:
 def create(data: RoleCreateIn, *, by: Principal) -> Role:
     """Make a role. Raises RoleExists, Invalid (unknown permissions) or Forbidden (permissions that `by` lacks)."""
     _check_grantable(data.permissions, by=by)
-    role = Role(name=data.name, description=data.description, permissions=_in_order(data.permissions))
-    db.session.add(role)
-    flush()  # RoleExists
+    role = insert_new(
+        Role,
+        RoleExists,
+        name=data.name,
+        description=data.description,
+        permissions=_in_order(data.permissions),
+    )
     audit_service.record("role:create", actor_id=by.user_id, role=role.name, after=_told(role))
     return role
 
@@ -101,12 +105,14 @@ def update(name: str, data: RoleUpdateIn, *, by: Principal, expected: frozenset[
         changes["permissions"] = _in_order(changes["permissions"])
     before = _told(role)
     _check_built_in(role, before | changes)
+    if changes.get("name", name) != name and changes["name"] in names():
+        raise RoleExists
     for field, value in changes.items():
         setattr(role, field, value)
     after = _told(role)
     if after != before:
         role.updated_at = now()
-        flush()  # RoleExists
+        flush()  # RoleExists, when somebody took the name at this instant
         audit_service.record("role:update", actor_id=by.user_id, role=name, before=before, after=after)
     return role
 

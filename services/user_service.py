@@ -24,7 +24,7 @@ from services import (
     suspension_service,
 )
 from services.audit_service import cell
-from services.base_service import constraint_means, fetch_first, flush, found
+from services.base_service import constraint_means, fetch_first, flush, found, insert_new
 from services.errors import (
     AccountFrozen,
     Conflict,
@@ -100,6 +100,16 @@ def find_by_email(email: str, *, lock: bool = False) -> User | None:
     return db.session.scalar(statement.with_for_update() if lock else statement)
 
 
+def refuse_taken(email: str, *, but: int) -> None:
+    """Raise EmailTaken when another account than `but` has this address.
+
+    Who takes it at this very instant is left to the constraint.
+    """
+    holder = find_by_email(email)
+    if holder is not None and holder.id != but:
+        raise EmailTaken
+
+
 def load(user_id: int) -> User:
     """The account itself, locked, to change it. Raises NotFound."""
     return found(db.session.scalar(select(User).where(User.id == user_id).with_for_update()))
@@ -137,15 +147,15 @@ def create(data: UserCreateIn, *, by: Principal | None) -> User:
         raise ReauthenticationRequired
     if data.password is not None:
         password_service.check_strength(data.password, email=data.email, name=data.name)
-    user = User(
+    user = insert_new(
+        User,
+        EmailTaken,
         email=data.email,
         name=data.name,
         role=data.role,
         email_verified=data.password is not None,
         password_hash=password_service.hash_password(data.password) if data.password is not None else None,
     )
-    db.session.add(user)
-    flush()  # the id, or EmailTaken
     audit_service.record("account:create", actor_id=_id_of(by), target_id=user.id, role=user.role)
     if data.password is None and by is not None:
         invite(user, by=by)
@@ -326,6 +336,8 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
     before = {name: getattr(user, name) for name, value in changes.items() if getattr(user, name) != value}
     if "email" in before and not _may_set_address(user_id, by):
         raise ReauthenticationRequired
+    if "email" in before:
+        refuse_taken(changes["email"], but=user_id)
     for name in before:
         setattr(user, name, changes[name])
     if before:
@@ -336,7 +348,7 @@ def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: f
     if "email" in before:
         _address_was_set(user, before["email"], by=by)
     user.updated_at = now() if db.session.is_modified(user) else user.updated_at
-    flush()  # EmailTaken
+    flush()  # EmailTaken, when somebody took the address at this instant
     return user
 
 

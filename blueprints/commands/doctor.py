@@ -8,6 +8,7 @@ from flask import Blueprint, current_app
 
 from services import doctor_service
 from services.base_service import reading
+from services.findings import Finding
 
 bp = Blueprint("doctor_commands", __name__, cli_group=None)
 
@@ -30,7 +31,7 @@ def doctor(*, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _findings() -> list[doctor_service.Finding]:
+def _findings() -> list[Finding]:
     known = current_app.extensions
     if "settings" not in known:  # they are wrong, and there is nothing else to look at
         _, faults = known["environments"][known["environment"]].draft()

@@ -45,6 +45,17 @@ DO $$ BEGIN RAISE EXCEPTION 'the app''s role is a superuser, has special attribu
 GRANT :"owner" TO CURRENT_USER;
 \endif
 
+-- What the server logs of their statements bears no values: no statement, and no row that was in a statement's way.
+-- Only a superuser may say so; a managed server has parameters for it (docs/deployment.md, "The server's own log").
+\if :is_superuser
+SELECT format('ALTER ROLE %I SET %I = %L', role, setting, value)
+FROM unnest(ARRAY[:'owner', :'app']) AS role, (VALUES
+    ('log_error_verbosity', 'terse'), ('log_min_error_statement', 'panic'),
+    ('log_parameter_max_length_on_error', '0'), ('log_statement', 'none'),
+    ('log_min_duration_statement', '-1'), ('log_min_duration_sample', '-1'),
+    ('log_transaction_sample_rate', '0')) AS quiet (setting, value) \gexec
+\endif
+
 -- The owner: the database, the schema, and everything in it that no extension brought.
 SELECT format('ALTER DATABASE %I OWNER TO %I', current_database(), :'owner') \gexec
 ALTER SCHEMA public OWNER TO :"owner";

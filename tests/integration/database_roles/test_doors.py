@@ -14,9 +14,11 @@ from sqlalchemy.exc import ProgrammingError
 from models import OutboxMail, db
 from models.base import now
 from models.enums import MailStatus
-from services import doctor_service, mail_service, migration_service, outbox_service, worker
+from services import database_log, doctor_service, mail_service, migration_service, outbox_service, worker
 from services.base_service import reading, unit_of_work
+from services.findings import Finding
 from tests.clients import Api, PageClient
+from tests.conftest import dispose
 from tests.factories import make_person
 from tests.integration.database_roles.conftest import Split, execute
 from tests.integration.pages.desk import link_to
@@ -126,6 +128,40 @@ def test_the_doctor_finds_nothing_to_mend(app: Flask, monkeypatch: pytest.Monkey
         found = {finding.name: finding for finding in doctor_service.examine()}
     assert (found["audit log"].status, found["rights"].status) == ("pass", "pass")
     assert "database user" not in found
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "log_error_verbosity = verbose",
+        "log_min_error_statement = error",
+        "log_parameter_max_length_on_error = -1",
+        "log_statement = mod",
+        "log_min_duration_statement = 500",
+    ],
+)
+def test_the_doctor_tells_of_a_server_whose_log_would_show_values(
+    app: Flask, split: Split, setting: str
+) -> None:
+    role = f'ALTER ROLE "{split.app.username}"'
+    assert log_finding(app).status == "pass"
+    execute(split.administrator, f"{role} SET {setting}")
+    try:
+        found = log_finding(app)
+        assert found.status == "warn"
+        assert setting.partition(" ")[0] in found.detail
+        assert "roles.sql" in found.remedy
+    finally:
+        split.take()
+
+
+def log_finding(app: Flask) -> Finding:
+    """The doctor's, on a connection that has the role's present settings."""
+    dispose(app)
+    with app.app_context(), reading():
+        (found,) = database_log.check()
+    dispose(app)
+    return found
 
 
 @pytest.mark.parametrize(

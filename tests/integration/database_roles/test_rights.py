@@ -84,6 +84,13 @@ def test_the_owner_can_change_no_event_either(split: Split) -> None:
     assert refusal(split.owner, "SET portico.purging = 'on'", "DELETE FROM audit_events") == DENIED
 
 
+def test_the_servers_log_bears_no_values_of_what_either_role_says(split: Split) -> None:
+    wanted = {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
+    for url in (split.app, split.owner):
+        assert {name: execute(url, f"SHOW {name}")[0][0] for name in wanted} == wanted
+        assert refusal(url, "SET log_error_verbosity = verbose") == DENIED
+
+
 def test_a_stranger_sees_nothing(split: Split) -> None:
     stranger = f"{split.app.database}_x"
     execute(split.administrator, f"CREATE ROLE \"{stranger}\" LOGIN PASSWORD 'some password'")

@@ -1,0 +1,45 @@
+"""PostgreSQL's own log: whether it would tell of addresses and hashes (ASVS 16.2.5).
+
+The driver writes values into the statements, so whatever logs a statement logs its values; and an error's DETAIL holds
+the row that was in the way.
+"""
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+
+from models import db
+from services.findings import Finding
+
+#: The values of each setting with which nothing of a row is logged; those of modules that are not loaded are not there.
+QUIET = {
+    "log_error_verbosity": {"terse"},
+    "log_min_error_statement": {"log", "fatal", "panic"},
+    "log_parameter_max_length_on_error": {"0"},
+    "log_statement": {"none", "ddl"},
+    "log_min_duration_statement": {"-1"},
+    "log_min_duration_sample": {"-1"},
+    "log_transaction_sample_rate": {"0"},
+    "auto_explain.log_min_duration": {"-1"},
+}
+REMEDY = (
+    "Run deploy/postgres/roles.sql as a superuser, or set the server's own parameters (docs/deployment.md, The"
+    " server's own log)."
+)
+
+
+def check() -> Iterator[Finding]:
+    """The doctor's look: the settings as they are for the app's own connections."""
+    loud = _loud()
+    if loud:
+        yield Finding("database log", "warn", f"would show values of rows: {', '.join(loud)}", REMEDY)
+    else:
+        yield Finding("database log", "pass", "shows no values of rows")
+
+
+def _loud() -> list[str]:
+    rows = db.session.execute(
+        text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names) ORDER BY name"),
+        {"names": list(QUIET)},
+    ).all()
+    return [f"{row.name}={row.setting}" for row in rows if row.setting not in QUIET[row.name]]
