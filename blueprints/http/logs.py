@@ -4,17 +4,20 @@ import io
 import json
 import logging
 import os
+import re
 import select
 from collections.abc import MutableMapping
 from functools import partial
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
 
+from services import private
 from services.clock import now
 from services.origin import origin
 
@@ -22,6 +25,7 @@ from services.origin import origin
 PATIENCE_MILLISECONDS = 50
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 5
+LOG_FILES = re.compile(r"(flask_app|error)\.log(\.\d)?", re.ASCII)
 # Local variables may hold passwords: a traceback shows lines, never values.
 TRACEBACKS = structlog.processors.ExceptionRenderer(
     ExceptionDictTransformer(show_locals=False, max_frames=20)
@@ -155,6 +159,12 @@ class FileLines(RotatingFileHandler):
 
     dropped = 0
 
+    def _open(self) -> TextIOWrapper:
+        """Closed to others, whatever the umask: addresses of people are in it."""
+        return cast(
+            "TextIOWrapper", open(self.baseFilename, self.mode, encoding="utf-8", opener=private.opener)
+        )
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Count it: nobody reads what logging would write to stderr."""
         del record
@@ -165,11 +175,10 @@ def _handlers(stream: TextIO, directory: str) -> list[logging.Handler]:
     handlers: list[logging.Handler] = [StreamLines(stream)]
     if directory:
         path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
-        everything = FileLines(
-            path / "flask_app.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
-        )
-        faults = FileLines(path / "error.log", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+        private.make_folder(path)
+        private.close_folder(path, LOG_FILES)
+        everything = FileLines(path / "flask_app.log", maxBytes=MAX_BYTES, backupCount=BACKUPS)
+        faults = FileLines(path / "error.log", maxBytes=MAX_BYTES, backupCount=BACKUPS)
         faults.setLevel(logging.ERROR)
         handlers += [everything, faults]
     return handlers

@@ -1,14 +1,19 @@
 """Pictures in a folder of this machine, shared by web and worker."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 from models.base import now
+from services import private
 from services.errors import NotFound
 from services.media_stores import FILE, away
+
+#: Its files, and drafts that a crash left behind.
+OURS = re.compile(rf"\.?{FILE.pattern}(\.[0-9a-f]{{8}})?", re.ASCII)
 
 
 class Folder:
@@ -16,6 +21,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        private.close_folder(path, OURS)
 
     @property
     def place(self) -> str:
@@ -26,8 +32,9 @@ class Folder:
         """Written beside and then moved: nobody ever reads half a file."""
         draft = self.path / f".{name}.{secrets.token_hex(4)}"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.path)
             try:
+                draft.touch(mode=private.FILE)
                 draft.write_bytes(content)
                 draft.replace(self.path / name)
             finally:
