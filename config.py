@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from services.settings import tls
 from services.settings.audit import AuditSettings
 from services.settings.kinds import (
     AlwaysOn,
@@ -35,8 +36,6 @@ from services.settings.kinds import (
     Sender,
     SigningKey,
     Words,
-    checks_certificate,
-    is_near,
 )
 from services.settings.limits import Limits
 from services.settings.loading import ConfigurationError, in_file
@@ -152,7 +151,8 @@ class Config(AuditSettings, Limits):
     SQLALCHEMY_ECHO: bool = False
     """Log every statement. Values are in it: never in production."""
     REDIS_URL: RedisUrl = ""
-    """Optional Redis for the counters of the limits."""
+    """Optional Redis for the counters of the limits: `redis://`, `rediss://` (`?ssl_ca_certs=/path` for an authority of
+    your own), or a socket: `unix:///run/redis/redis.sock`."""
 
     APP_DATA_DIR: str = ""
     """Its data folder. Empty: instance/postgres. The tests' has `-test` added."""
@@ -358,12 +358,9 @@ class ProductionConfig(Config):
              self.PASSWORD_HASH_MEMORY_KIB * self.PASSWORD_HASH_TIME_COST < LEAST_HASH_COST),
             ("FIELD_ENCRYPTION_KEY", "is the one of the tests",
              TESTING_KEY in self.FIELD_ENCRYPTION_KEY),
-            ("DATABASE_URL", "does not check who answers: add ?sslmode=verify-full, or set DATABASE_TLS=optional",
-             self.DATABASE_TLS == "verified" and not checks_certificate(self.DATABASE_URL)),
-            ("MAIL_USE_TLS", "or MAIL_USE_SSL must be on: mails hold links that open accounts",
-             not (self.MAIL_USE_TLS or self.MAIL_USE_SSL or is_near(self.MAIL_SERVER))),
         )  # fmt: skip
-        return super().faults() + [(name, reason) for name, reason, is_wrong in checks if is_wrong]
+        wrong = [(name, reason) for name, reason, is_wrong in checks if is_wrong]
+        return super().faults() + wrong + tls.faults_of(self)
 
 
 class StagingConfig(ProductionConfig):

@@ -28,11 +28,11 @@ from services import (
     outbox_service,
     slow_mode_service,
     smtp,
-    throttle_service,
 )
 from services.base_service import probe
 from services.errors import Unavailable
 from services.findings import Finding, Status
+from services.rate_limit_storage import redis_storage
 from services.settings.kinds import is_near
 
 OLDEST_SERVER = 14
@@ -315,12 +315,12 @@ def _guesses() -> Iterator[Finding]:
 
 
 def _redis() -> Iterator[Finding]:
-    url = current_app.config["REDIS_URL"]
-    if not url:
+    url = current_app.config["RATELIMIT_STORAGE_URI"] or current_app.config["REDIS_URL"]
+    if not url.startswith("redis"):
         return
     began = time.perf_counter()
-    if not throttle_service.redis_storage(url, seconds=1).check():
-        remedy = "Check REDIS_URL. Meanwhile each process counts for itself."
+    if not redis_storage(url, seconds=1).check():
+        remedy = "Check REDIS_URL or RATELIMIT_STORAGE_URI. Meanwhile each process counts for itself."
         yield Finding("redis", "fail", "does not answer", remedy)
         return
     yield Finding("redis", "pass", f"answers in {(time.perf_counter() - began) * 1000:.1f} ms")

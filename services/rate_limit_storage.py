@@ -1,15 +1,23 @@
-"""A PostgreSQL storage for the `limits` library: fixed windows in one UNLOGGED table, one upsert a hit."""
+"""Storages for the `limits` library: fixed windows in PostgreSQL, one upsert a hit, or in Redis."""
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from limits.storage import Storage
+import structlog
+from limits.errors import StorageError
+from limits.storage import RedisStorage, Storage
 from sqlalchemy import Engine, case, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import RateLimit
 from models.base import now
+
+log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
 
 
 class PostgresStorage(Storage):
@@ -65,6 +73,55 @@ class PostgresStorage(Storage):
     def clear(self, key: str) -> None:
         with self.engine.connect() as connection:
             connection.execute(delete(RateLimit).where(RateLimit.key == key))
+
+
+class RedisCounters(RedisStorage):
+    """Counts in Redis. A key that holds no count, whoever wrote it, is one key's fault: it is counted again from none.
+
+    Everything else that Redis refuses (it is full, loading, read-only, wants another password) is the server's fault.
+    """
+
+    STORAGE_SCHEME = ["portico+redis"]  # noqa: RUF012 - the library registers schemes by this list
+    COUNT = re.compile(rb"-?\d{1,15}")
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        super().__init__(uri, wrap_exceptions=True, **options)
+        self._told: set[str] = set()
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return self._counted(key, partial(super().incr, key, expiry, amount))
+
+    def get(self, key: str) -> int:
+        return self._counted(key, partial(super().get, key))
+
+    def _counted(self, key: str, act: Callable[[], Result]) -> Result:
+        try:
+            return act()
+        except ValueError:
+            self._drop_if_spoilt(key)
+        except StorageError as error:
+            # The library's own class is an answer without a code of its own, as for a value of another type; those
+            # that tell of the server's state are other classes.
+            if type(error.__cause__) is not self.dependency.ResponseError or not self._drop_if_spoilt(key):
+                raise
+        return act()
+
+    def _drop_if_spoilt(self, key: str) -> bool:
+        redis: Any = self.get_connection()
+        name = self.prefixed_key(key)
+        if redis.type(name) == b"string" and self.COUNT.fullmatch(redis.get(name) or b"0"):
+            return False
+        redis.delete(name)
+        limit = key.partition("/")[0]
+        if limit not in self._told:
+            self._told.add(limit)
+            log.warning("counter_spoilt", limit=limit)
+        return True
+
+
+def redis_storage(uri: str, *, seconds: float) -> RedisCounters:
+    """Counters in Redis, asked once for so long. limits imports redis only here: it is 20 MiB of every process."""
+    return RedisCounters(uri, socket_timeout=seconds, socket_connect_timeout=seconds, retry=None)
 
 
 def purge(engine: Engine) -> int:

@@ -10,20 +10,20 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import structlog
 from flask import Flask, current_app
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, Storage
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.connections import Watch
 from services.errors import RateLimited
 from services.origin import origin
-from services.rate_limit_storage import PostgresStorage
+from services.rate_limit_storage import PostgresStorage, redis_storage
 
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
@@ -95,19 +95,9 @@ def init_app(app: Flask) -> None:
     """
     engine = app.extensions["counter_engine"] = _own_engine(app)
     uri = app.config["RATELIMIT_STORAGE_URI"] or app.config["REDIS_URL"]
-    storage = redis_storage(uri, REDIS_SECONDS) if uri.startswith("redis") else PostgresStorage(engine)
+    is_redis = uri.startswith("redis")
+    storage = redis_storage(uri, seconds=REDIS_SECONDS) if is_redis else PostgresStorage(engine)
     app.extensions["counters"] = Counters(storage)
-
-
-def redis_storage(uri: str, seconds: float) -> Storage:
-    """Counters in Redis, asked once for so long. limits imports redis only here: it is 20 MiB of every process."""
-    options: dict[str, Any] = {
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
-        "retry": None,
-        "wrap_exceptions": True,
-    }
-    return cast("Storage", storage_from_string(uri, **options))
 
 
 def spend(limit: RateLimitItem, who: str, *, most: int | None = None) -> None:

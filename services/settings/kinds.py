@@ -29,6 +29,8 @@ HOST_NAME = re.compile(
 ADDRESS = re.compile(r"[^\s@<>\x00-\x1f]{1,64}@[^\s@<>\x00-\x1f]{1,253}")
 DRIVER = "postgresql+psycopg2://"
 VERIFIED = frozenset({"verify-ca", "verify-full"})
+REDIS_SOCKET = "redis+unix"
+REDIS_SCHEMES = frozenset({"redis", "rediss", REDIS_SOCKET})
 WIDEST_TRUST_BITS = 8
 
 
@@ -171,10 +173,22 @@ def database_url(value: str) -> str:
 
 
 def redis_url(value: str) -> str:
-    """A Redis URL."""
-    if value and not value.startswith(("redis://", "rediss://", "redis+unix://", "unix://")):
-        raise ValueError("must be a redis:// or rediss:// URL")
-    return value
+    """A Redis URL, in the form the counters read (`unix://` is taken too)."""
+    if not value:
+        return ""
+    url = re.sub(r"^unix://", f"{REDIS_SOCKET}://", value)
+    if url.partition("://")[0] not in REDIS_SCHEMES:
+        raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    try:
+        parts = urlsplit(url)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_good, parts = False, urlsplit("")
+    if not port_is_good:
+        raise ValueError("is not a URL; special characters in the password are written as %40 and the like")
+    if parts.scheme == REDIS_SOCKET and not parts.path:
+        raise ValueError("names no socket: unix:///run/redis/redis.sock")
+    return url
 
 
 def storage_uri(value: str) -> str:
@@ -218,6 +232,7 @@ def checks_certificate(url: str) -> bool:
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     names = query.get("host") or [part.rpartition("@")[2] for part in parts.netloc.split(",")]
+    names += query.get("hostaddr", [])
     near = all(
         is_near(urlsplit(f"//{name}").hostname or "" if not name.startswith("/") else name) for name in names
     )

@@ -1,6 +1,6 @@
 """The variables of limits: how often somebody may try, and where that is counted."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,10 @@ class Limits(Settings):
     RATELIMIT_ENABLED: bool = True
     """Limits on sign-in, mails and API calls. Off only for load tests; the log warns."""
     RATELIMIT_STORAGE_URI: StorageUri = ""
-    """Where counters live: `postgresql` or redis://… Empty: REDIS_URL when that is set, else postgresql."""
+    """Where counters live: `postgresql` or a URL as REDIS_URL's. Empty: REDIS_URL when that is set, else postgresql."""
+    REDIS_TLS: Literal["verified", "optional"] = "verified"
+    """In staging and production a distant Redis must prove who it is (rediss://); `optional` lets it be. This machine,
+    sockets and one-word names (container networks) are not distant."""
     API_REQUESTS_PER_MINUTE: Annotated[int, Field(ge=1)] = 600
     """Calls a user, or an address without one, may make."""
     EVEN_ANSWERS_MILLISECONDS: Annotated[int, Field(ge=0, le=2000)] = 150

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import config
 from config import Config, DevelopmentConfig, ProductionConfig, StagingConfig, TestingConfig
 from services.settings.kinds import checks_certificate, is_near
+from services.settings.tls import checks_redis
 from tests.unit.settings.settings import GOOD, faults_of
 
 pytestmark = pytest.mark.unit
@@ -55,8 +56,21 @@ def test_weak_secret_is_refused_everywhere(production: pytest.MonkeyPatch, name:
         ("DATABASE_URL", "postgresql://app@db.example.com/app"),
         ("DATABASE_URL", "postgresql://app@db.example.com/app?sslmode=require"),
         ("DATABASE_URL", "postgresql://app@db,db.example.com/app"),
+        ("DATABASE_URL", "postgresql://app@db/app?hostaddr=203.0.113.7"),
         ("REDIS_URL", "http://redis"),
+        ("REDIS_URL", "redis://:pass/word@redis:port"),
+        ("REDIS_URL", "unix://"),
+        ("REDIS_URL", "redis://redis.example.com"),
+        ("REDIS_URL", "redis://redis.example.com?sslmode=verify-full"),
+        ("REDIS_URL", "redis://redis%2Eexample%2Ecom"),
+        ("REDIS_URL", "redis:///0?host=redis.example.com"),
+        ("REDIS_URL", "redis://10.0.0.4"),
+        ("REDIS_URL", "rediss://redis.example.com?ssl_cert_reqs=none"),
+        ("REDIS_URL", "rediss://redis.example.com?ssl_check_hostname=false"),
         ("RATELIMIT_STORAGE_URI", "memory://"),
+        ("RATELIMIT_STORAGE_URI", "redis://redis.example.com"),
+        ("AWS_S3_ENDPOINT_URL", "http://minio.example.com:9000"),
+        ("AWS_S3_ENDPOINT_URL", "http://["),
         ("MAIL_SERVER", "smtp.example.com:587"),
         ("MAIL_USE_TLS", "false"),
         ("MAIL_USE_SSL", "true"),
@@ -89,6 +103,12 @@ def test_weak_or_wrong_value_is_refused_in_production(
         ("BASE_URL", "https://[2001:db8::1]", "https://[2001:db8::1]"),
         ("DATABASE_URL", "postgres://a:b@db/app", "postgresql+psycopg2://a:b@db/app"),
         ("DATABASE_URL", "postgresql:///app?host=/run/pg", "postgresql+psycopg2:///app?host=/run/pg"),
+        ("REDIS_URL", "redis://redis:6379/0", "redis://redis:6379/0"),
+        ("REDIS_URL", "redis://[::1]:6379", "redis://[::1]:6379"),
+        ("REDIS_URL", "rediss://redis.example.com:6380/0", "rediss://redis.example.com:6380/0"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1", "redis+unix:///run/redis.sock?db=1"),
+        ("RATELIMIT_STORAGE_URI", "unix:///run/redis.sock", "redis+unix:///run/redis.sock"),
+        ("AWS_S3_ENDPOINT_URL", "http://minio:9000", "http://minio:9000"),
         ("MAIL_DEFAULT_SENDER", "Portico <portico@example.com>", "Portico <portico@example.com>"),
         ("SQLALCHEMY_POOL_PRE_PING", "off", False),
     ],
@@ -101,6 +121,12 @@ def test_good_value_is_read(production: pytest.MonkeyPatch, name: str, value: st
 def test_a_distant_database_without_proof_is_a_choice(production: pytest.MonkeyPatch) -> None:
     production.setenv("DATABASE_URL", "postgresql://app@db.example.com/app?sslmode=require")
     production.setenv("DATABASE_TLS", "optional")
+    ProductionConfig.load()
+
+
+def test_a_distant_redis_without_proof_is_a_choice(production: pytest.MonkeyPatch) -> None:
+    production.setenv("REDIS_URL", "redis://redis.example.com/0")
+    production.setenv("REDIS_TLS", "optional")
     ProductionConfig.load()
 
 
@@ -156,3 +182,10 @@ def test_any_database_url_is_judged(text: str) -> None:
     _, faults = TestingConfig.draft(DATABASE_URL=f"postgresql://{text}/app")
     if not faults:
         checks_certificate(f"postgresql+psycopg2://{text}/app")
+
+
+@given(st.text(max_size=80))
+def test_any_redis_url_is_judged(text: str) -> None:
+    settings, faults = TestingConfig.draft(REDIS_URL=f"redis://{text}")
+    if not faults:
+        checks_redis(settings.REDIS_URL)
