@@ -186,6 +186,8 @@ def _connect(app: Flask) -> None:
         "pool_recycle": app.config["SQLALCHEMY_POOL_RECYCLE"],
         "isolation_level": "AUTOCOMMIT",
         "use_native_hstore": False,
+        # An error's own words are logged; values are for those who ask for them, which production refuses.
+        "hide_parameters": not app.config["SQLALCHEMY_ECHO"],
         "connect_args": {
             "connection_factory": watch.connection_factory,
             "tcp_user_timeout": 5000,

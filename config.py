@@ -149,7 +149,7 @@ class Config(AuditSettings, Limits):
     SQLALCHEMY_POOL_PRE_PING: bool = True
     """Look whether a connection is alive before using it."""
     SQLALCHEMY_ECHO: bool = False
-    """Log every statement. Values are in it: never in production."""
+    """Log every statement, with its values: addresses, hashes. For development; refused in staging and production."""
     REDIS_URL: RedisUrl = ""
     """Optional Redis for the counters of the limits: `redis://`, `rediss://` (`?ssl_ca_certs=/path` for an authority of
     your own), or a socket: `unix:///run/redis/redis.sock`."""
@@ -244,7 +244,7 @@ class Config(AuditSettings, Limits):
     """Wait this long for the SMTP server."""
 
     LOG_LEVEL: LogLevel = "INFO"
-    """Least level that is logged."""
+    """Least level that is logged; of libraries never under INFO."""
     LOG_FORMAT: LogFormat = "json"
     """JSON lines, or text for people."""
     LOG_DIR: str = ""

@@ -1,4 +1,4 @@
-"""PostgreSQL's own log: whether it would tell of addresses and hashes (ASVS 16.2.5).
+"""Whether logs would tell of addresses and hashes: PostgreSQL's own, and its errors in ours (ASVS 16.2.5).
 
 The driver writes values into the statements, so whatever logs a statement logs its values; and an error's DETAIL holds
 the row that was in the way.
@@ -6,7 +6,9 @@ the row that was in the way.
 
 from collections.abc import Iterator
 
+import psycopg2
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import db
 from services.findings import Finding
@@ -26,6 +28,17 @@ REMEDY = (
     "Run deploy/postgres/roles.sql as a superuser, or set the server's own parameters (docs/deployment.md, The"
     " server's own log)."
 )
+
+
+def leave_out_rows(error: BaseException | None) -> None:
+    """Leave of a database's error, and of those that it caused, the first line of what it says.
+
+    Below it stand the row that was in the way (DETAIL), what was being done (CONTEXT), and the statement.
+    """
+    while error is not None:
+        if isinstance(error, psycopg2.Error | SQLAlchemyError) and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0], *error.args[1:])
+        error = error.__cause__ or error.__context__
 
 
 def check() -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import select
+import sys
 from collections.abc import MutableMapping
 from functools import partial
 from io import TextIOWrapper
@@ -17,7 +18,7 @@ import structlog
 from flask import Flask
 from structlog.tracebacks import ExceptionDictTransformer
 
-from services import private
+from services import database_log, private
 from services.clock import now
 from services.origin import origin
 
@@ -25,6 +26,8 @@ from services.origin import origin
 PATIENCE_MILLISECONDS = 50
 MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 5
+#: The first words of our loggers' names.
+OURS = frozenset({"app", "blueprints", "gunicorn", "localdb", "models", "portico", "services"})
 LOG_FILES = re.compile(r"(flask_app|error)\.log(\.\d)?", re.ASCII)
 # Local variables may hold passwords: a traceback shows lines, never values.
 TRACEBACKS = structlog.processors.ExceptionRenderer(
@@ -73,6 +76,7 @@ def init_app(app: Flask, stream: TextIO) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _name_request,
+        _leave_out_rows,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -92,6 +96,7 @@ def init_app(app: Flask, stream: TextIO) -> None:
         former.close()
     for handler in _handlers(stream, app.config["LOG_DIR"]):
         handler.setFormatter(formatter)
+        handler.addFilter(_is_ours_or_no_detail)
         root.addHandler(handler)
     root.setLevel(app.config["LOG_LEVEL"])
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the porch logs requests
@@ -110,6 +115,21 @@ def _name_request(logger: Any, method: str, event: MutableMapping[str, Any]) -> 
     if here.impersonator_id is not None:
         event.setdefault("impersonator_id", here.impersonator_id)
     return event
+
+
+def _leave_out_rows(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A traceback tells what the database refused, and not whose address it was."""
+    del logger, method
+    told = event.get("exc_info")
+    if told is True:
+        told = sys.exc_info()
+    database_log.leave_out_rows(told[1] if isinstance(told, tuple) else told)
+    return event
+
+
+def _is_ours_or_no_detail(record: logging.LogRecord) -> bool:
+    """LOG_LEVEL=DEBUG is for our own lines: in those of libraries are signatures, keys and whole answers."""
+    return record.levelno >= logging.INFO or record.name.partition(".")[0] in OURS
 
 
 class StreamLines(logging.Handler):
