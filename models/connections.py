@@ -129,6 +129,8 @@ def _patience_milliseconds(waiting: Any, watch: Watch | None) -> float | None:
 
 
 def _leave_autocommit(beginning: Connection) -> None:
+    if beginning.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return  # asked for by name: a migration that builds an index beside those who write
     beginning.connection.dbapi_connection.autocommit = False  # type: ignore[union-attr]  # it has one while it begins
 
 

@@ -33,7 +33,7 @@ class OutboxMail(Model):
     __table_args__ = (
         Index("ix_outbox_due", "available_at", postgresql_where=text("status = 'queued'")),
         Index("ix_outbox_created_at", "created_at", "id"),
-        Index("ix_outbox_to_address", text("lower(to_address)")),
+        Index("ix_outbox_to_address", "to_address"),
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
     )

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from models import AuditEvent, User, UserSession, db
 from models.base import now
@@ -59,7 +59,7 @@ def fill() -> Demo:
     Where sample data may be is for the caller to decide.
     """
     password = "-".join(secrets.token_hex(3) for _ in range(3))
-    user = db.session.scalar(select(User).where(func.lower(User.email) == SIGN_IN).with_for_update())
+    user = db.session.scalar(select(User).where(User.email == SIGN_IN).with_for_update())
     made = 0
     if user is None:
         user = User(email=SIGN_IN, name="Demo", role=ADMIN, email_verified=True)

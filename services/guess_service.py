@@ -72,14 +72,10 @@ class _Try:
 
 def by_address(email: str, password: str) -> Guess:
     """Try a password at the account of an address, which there may be or not. Raises RateLimited or Unavailable."""
-    # Account or none: the same statements, and one count for all spellings that the database takes as one.
-    address = func.lower(literal(email))
-    asked = select(address.label("address")).subquery()
-    statement = select(asked.c.address, User, known_device_service.knows_browser(User.id)).select_from(
-        asked.outerjoin(User, func.lower(User.email) == asked.c.address)
-    )
-    spelling, user, is_known = db.session.execute(statement).one()
-    claimed = _claim(spelling, is_known=is_known, by_address=True)
+    statement = select(User, known_device_service.knows_browser(User.id)).where(User.email == email)
+    # Account or none: the same statements, and the same count.
+    user, is_known = db.session.execute(statement).first() or (None, False)
+    claimed = _claim(email, is_known=is_known, by_address=True)
     with _given_back(claimed):
         is_right = password_service.verify(password, user.password_hash if user else None)
     if user is not None and is_right:
@@ -91,11 +87,9 @@ def by_address(email: str, password: str) -> Guess:
 
 def own(password: str, *, by: Principal) -> bool:
     """Whether this is the caller's own password; counts as at the sign-in. Raises RateLimited or Unavailable."""
-    statement = select(
-        func.lower(User.email), User.password_hash, known_device_service.knows_browser(User.id)
-    ).where(User.id == by.user_id)
-    spelling, password_hash, is_known = db.session.execute(statement).one()
-    claimed = _claim(spelling, is_known=is_known, by_address=False)
+    statement = select(User.email, User.password_hash, known_device_service.knows_browser(User.id))
+    email, password_hash, is_known = db.session.execute(statement.where(User.id == by.user_id)).one()
+    claimed = _claim(email, is_known=is_known, by_address=False)
     with _given_back(claimed):
         is_right = password_service.verify(password, password_hash)
     _settle(claimed, is_right=is_right, user_id=by.user_id)
@@ -104,8 +98,8 @@ def own(password: str, *, by: Principal) -> bool:
 
 def forget(user_id: int) -> None:
     """Start anew for an account: its password was reset by a mailed link."""
-    spelling = db.session.scalar(select(func.lower(User.email)).where(User.id == user_id))
-    _execute(delete(PasswordTry).where(PasswordTry.account == _digest(spelling or "")))
+    email = db.session.scalar(select(User.email).where(User.id == user_id))
+    _execute(delete(PasswordTry).where(PasswordTry.account == _digest(email or "")))
 
 
 def purge() -> int:
@@ -118,7 +112,7 @@ def purge() -> int:
     return len(db.session.scalars(gone).all())
 
 
-def _claim(spelling: str, *, is_known: bool, by_address: bool) -> _Try | None:
+def _claim(email: str, *, is_known: bool, by_address: bool) -> _Try | None:
     """Count a try as a failure until it turns out right. Raises RateLimited: then nothing was counted.
 
     None when limits are off.
@@ -131,7 +125,7 @@ def _claim(spelling: str, *, is_known: bool, by_address: bool) -> _Try | None:
     if by_address:
         most = SLOW_BY_ADDRESS if is_slow else None
         throttle_service.spend(throttle_service.LOGIN_BY_ADDRESS, throttle_service.address(), most=most)
-    account = _digest(spelling)
+    account = _digest(email)
     device = (known_device_service.browser_digest() or UNKNOWN) if is_known else UNKNOWN
     number = _execute(_claiming(account, device, SLOW_WAITS if is_slow else WAITS))
     claimed = _Try(account, device, number or 0, by_address)
@@ -211,8 +205,8 @@ def _seconds_left(claimed: _Try) -> float:
     return (waits_until - now()).total_seconds() if waits_until else 0.0
 
 
-def _digest(spelling: str) -> bytes:
-    return token_service.keyed_digest("password-tries", spelling)
+def _digest(email: str) -> bytes:
+    return token_service.keyed_digest("password-tries", email)
 
 
 def _execute(statement: Any) -> Any:

@@ -11,6 +11,7 @@ from flask import current_app
 from models.base import now
 from services.errors import InvalidToken, TokenExpired
 from services.issuer_service import Issuer
+from services.schemas.addresses import comparable
 from services.token_service import LEEWAY_SECONDS, same
 
 LONGEST_TOKEN = 16_384
@@ -29,6 +30,7 @@ class Shown:
 
     issuer: str
     subject: str
+    #: In its one spelling, if it is an address at all.
     email: str | None
     email_verified: bool
     name: str | None
@@ -92,7 +94,7 @@ def shown(claims: Mapping[str, Any], authenticated_at: float | None = None) -> S
     return Shown(
         issuer=claims["iss"],
         subject=claims["sub"],
-        email=email if isinstance(email, str) else None,
+        email=comparable(email) if isinstance(email, str) else None,
         email_verified=claims.get("email_verified") is True,
         name=name if isinstance(name, str) else None,
         authenticated_at=authenticated_at,

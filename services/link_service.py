@@ -77,7 +77,7 @@ def make_not_me(user: User, email: str) -> str:
     """
     earliest = (
         select(func.min(OneTimeToken.claimed_at))
-        .where(*_says_not_me(user.id), func.lower(OneTimeToken.email) == func.lower(email))
+        .where(*_says_not_me(user.id), OneTimeToken.email == email)
         .scalar_subquery()
     )
     latest = select(func.max(OneTimeToken.claimed_at)).where(*_says_not_me(user.id)).scalar_subquery()
@@ -88,14 +88,14 @@ def make_not_me(user: User, email: str) -> str:
 
 
 def claims(user_id: int) -> dict[str, datetime]:
-    """When each address, as it was written, came to be the account's, as far as links that are still good tell."""
+    """When each address came to be the account's, as far as links that are still good tell."""
     address, since = OneTimeToken.email, func.min(OneTimeToken.claimed_at)
     rows = db.session.execute(select(address, since).where(*_says_not_me(user_id)).group_by(address)).all()
     return {row[0]: row[1] for row in rows if row[0] and row[1]}
 
 
 def forget_not_me(user_id: int, addresses: Iterable[str] | None = None) -> None:
-    """Make the links that say "this was not me" worthless: those that went to `addresses`, as written, or all."""
+    """Make the links that say "this was not me" worthless: those that went to `addresses`, or all."""
     statement = delete(OneTimeToken).where(
         OneTimeToken.user_id == user_id, OneTimeToken.purpose == TokenPurpose.NOT_ME
     )
@@ -136,14 +136,14 @@ def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
 
 def use_code(email: str, code: str) -> OneTimeToken:
     """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises WrongCode."""
-    is_its = func.lower(User.email) == func.lower(email)
+    is_its = User.email == email
     user_id = db.session.scalar(select(User.id).where(is_its).with_for_update())  # first, as in `use`
     row = db.session.scalar(
         select(OneTimeToken)
         .where(
             OneTimeToken.user_id == (user_id or 0),
             OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
-            func.lower(OneTimeToken.email) == func.lower(email),
+            OneTimeToken.email == email,
             OneTimeToken.code_expires_at > now(),
             OneTimeToken.attempts < CODE_TRIES,
         )
@@ -203,7 +203,7 @@ def _says_not_me(user_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
-    is_its_address = func.lower(OneTimeToken.email) == func.lower(User.email)
+    is_its_address = OneTimeToken.email == User.email
     is_owned = User.is_active & is_its_address if purpose in TO_ITS_ADDRESS else User.is_active
     return (
         select(OneTimeToken)

@@ -56,7 +56,7 @@ def look_ahead(token: str) -> Ahead:
     if user is None:
         raise LinkExpired
     mailed_to = _rightful_address(user, row, link_service.claims(user.id))
-    gives_back = not _same(mailed_to, user.email)
+    gives_back = mailed_to != user.email
     is_free = not gives_back or _gives_way(user_service.find_by_email(mailed_to))
     return Ahead(mailed_to=masked(mailed_to) if is_free else "", gives_back=gives_back)
 
@@ -71,7 +71,7 @@ def act(token: str) -> NotMeOut:
     claims = link_service.claims(user.id)
     row = link_service.use(token, TokenPurpose.NOT_ME)
     rightful, former = _rightful_address(user, row, claims), user.email
-    gives_back = not _same(rightful, former)
+    gives_back = rightful != former
     is_held = gives_back and not _give_back(user, rightful)
     _shut(user, since=now() - NOT_ME_LIFE)
     link_service.forget_not_me(user.id, _not_older(claims, row.email or ""))
@@ -106,19 +106,15 @@ def _rightful_address(user: User, row: OneTimeToken, claims: dict[str, datetime]
     So the link in a mail to whoever took the account over calls back no address, however late it comes.
     """
     address = row.email or user.email
-    mine, present = _since(claims, address), _since(claims, user.email)
+    mine, present = claims.get(address), claims.get(user.email)
     is_older = mine is not None and (present is None or mine < present)
-    return address if is_older and not _same(address, user.email) else user.email
+    return address if is_older else user.email
 
 
 def _not_older(claims: dict[str, datetime], address: str) -> list[str]:
     """The addresses whose links die with this one: its own, and those that came after it."""
-    mine = _since(claims, address)
-    return [other for other in claims if mine is not None and (_since(claims, other) or mine) >= mine]
-
-
-def _since(claims: dict[str, datetime], address: str) -> datetime | None:
-    return min((claim for other, claim in claims.items() if _same(other, address)), default=None)
+    mine = claims.get(address)
+    return [other for other, since in claims.items() if mine is not None and since >= mine]
 
 
 def _give_back(user: User, address: str) -> bool:
@@ -194,7 +190,3 @@ def _alarm(user: User, *, until_now: str | None, mailed_to: str | None) -> None:
         mailed_to=mailed_to,
         account_link=mail_service.link(f"/admin/users/{user.id}"),
     )
-
-
-def _same(one: str, other: str) -> bool:
-    return one.lower() == other.lower()

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 
 from models import Role, User, db
 from models.base import now
@@ -11,6 +11,7 @@ from services.base_service import flush
 from services.errors import NotFound
 from services.principal import Principal
 from services.role_service import ADMIN
+from services.schemas.addresses import comparable
 from services.schemas.base import ID_MAX
 from services.schemas.user import UserCreateIn
 
@@ -18,7 +19,7 @@ from services.schemas.user import UserCreateIn
 def resolve(who: str) -> int:
     """The id of the account with this id or address. Raises NotFound."""
     is_id = who.isdecimal() and int(who) <= ID_MAX
-    matches = User.id == int(who) if is_id else func.lower(User.email) == func.lower(who)
+    matches = User.id == int(who) if is_id else User.email == comparable(who)
     user_id = db.session.scalar(select(User.id).where(matches))
     if user_id is None:
         raise NotFound(f"There is no account {who}.")

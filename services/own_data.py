@@ -229,7 +229,7 @@ def _is_theirs(table: Table, policy: Policy, user: User) -> ColumnElement[bool]:
 
 
 def _is_mail_to(user: User) -> ColumnElement[bool]:
-    return func.lower(OutboxMail.to_address) == func.lower(user.email)
+    return OutboxMail.to_address == user.email
 
 
 def _select_events(user_id: int) -> Select[Any]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.parser import HeaderParser
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 from threading import Timer
@@ -23,6 +24,8 @@ from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
+
+from services.schemas.addresses import ENCODED_WORD
 
 # However slowly a server drips its answers, one mail ends after this. Shorter than the outbox's lease.
 LONGEST_DELIVERY_SECONDS = 60
@@ -99,20 +102,23 @@ class Envelope:
 
 
 def build(letter: Letter) -> Envelope:
-    """The message as it travels. Raises Refused for an address that can't be written to."""
+    """The message as it travels. Raises Refused for an address that can't be written to, or that rewrites headers."""
     sender, recipient = _sender(), _deliverable(letter.to)
     if _CONTROL.search(letter.subject + letter.message_id):
         raise Refused("a header holds control characters")
     message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
     try:
         message["From"] = sender
-        message["To"] = recipient
+        message["To"] = Address("", *recipient.rsplit("@", 1))
         message["Subject"] = letter.subject
         message["Date"] = format_datetime(letter.written_at)
         message["Message-ID"] = letter.message_id
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday answers, please
+        is_read_alike = _addressees(message) == [recipient]
     except (MessageError, ValueError) as error:
         raise Refused(f"the message can't be built ({type(error).__name__})") from error
+    if not is_read_alike:
+        raise Refused("mail programs would read another address")
     message.set_content(letter.text)
     message.add_alternative(letter.html, subtype="html")
     return Envelope(sender.addr_spec, recipient, message)
@@ -226,6 +232,14 @@ class Connection:
             client.login(server.username, server.password)
 
 
+def _addressees(message: EmailMessage) -> list[str]:
+    """Whom a mail program sees in the head as it travels: it decodes what an address may hold too (RFC 2047)."""
+    head = HeaderParser(policy=message.policy).parsestr(message.as_bytes().decode())
+    if head.keys() != message.keys():
+        return []
+    return [address.addr_spec for address in head["To"].addresses]
+
+
 def _sender() -> Address:
     """MAIL_DEFAULT_SENDER, under its own display name or the product's. Raises Deferred: it can be mended."""
     config = current_app.config
@@ -238,6 +252,8 @@ def _sender() -> Address:
 
 def _deliverable(address: str) -> str:
     """The one address in `address`. Raises Refused for anything else."""
+    if ENCODED_WORD in address:
+        raise Refused("mail programs would read another address")
     try:
         return _in_ascii(address)
     except EmailNotValidError as error:

@@ -198,7 +198,7 @@ def _counters() -> Counters:
 
 def _key(limit: RateLimitItem, who: str) -> str:
     # Addresses are personal data: the table holds digests.
-    digest = hashlib.blake2b(who.strip().lower().encode("utf-8", "replace"), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(who.encode("utf-8", "replace"), digest_size=16).hexdigest()
     return f"{limit.namespace}/{limit.amount}/{limit.get_expiry()}/{digest}"
 
 

@@ -75,7 +75,7 @@ def new_code() -> str:
 
 def code_digest(code: str, email: str) -> bytes:
     """What the database keeps of a typed code: keyed, since six digits are quickly tried out (ASVS 6.5.2)."""
-    return _keyed("typed-code", f"{email.lower()}\n{code}")
+    return _keyed("typed-code", f"{email}\n{code}")
 
 
 def same(kept: bytes, presented: bytes) -> bool:

@@ -37,6 +37,7 @@ from services.errors import (
 from services.paging import Listing, page_of
 from services.permissions import USERS_READ, USERS_WRITE
 from services.principal import Principal
+from services.schemas.addresses import comparable
 from services.schemas.base import ID_MAX, etag_of
 from services.schemas.user import UserCreateIn, UserOut, UserQuery, UserReplaceIn, UserUpdateIn
 
@@ -61,7 +62,7 @@ _GET = Prepared(select(*COLUMNS).where(User.id == bindparam("user_id")))
 _LAST_LOGIN = func.coalesce(User.last_login_at, literal_column("'1970-01-01 00:00:00+00'::timestamptz"))
 SORTS: Mapping[str, SQLColumnExpression[Any]] = {
     "created_at": User.created_at,
-    "email": func.lower(User.email),
+    "email": User.email,
     "id": User.id,
     "last_login_at": _LAST_LOGIN,
     "name": func.lower(User.name),
@@ -95,8 +96,8 @@ def get(user_id: int, *, by: Principal | None) -> AnyRow:
 
 
 def find_by_email(email: str, *, lock: bool = False) -> User | None:
-    """The account with this address, whatever the case of its letters; `lock` keeps others from changing it."""
-    statement = select(User).where(func.lower(User.email) == func.lower(email))
+    """The account with this address, in its one spelling; `lock` keeps others from changing it."""
+    statement = select(User).where(User.email == email)
     return db.session.scalar(statement.with_for_update() if lock else statement)
 
 
@@ -317,10 +318,12 @@ def _select(query: UserQuery) -> AnySelect:
 
 
 def _matches(text: str) -> SQLColumnExpression[bool]:
-    """Part of the name or address, or the whole id."""
-    matches = func.lower(User.name + " " + User.email).contains(text.lower(), autoescape=True)
+    """Part of the name or address, the whole address in any spelling, or the whole id."""
+    # The database's small letters on both sides: Python has others.
+    sought = func.lower(text.replace("/", "//").replace("%", "/%").replace("_", "/_"))
+    matches = func.lower(User.name + " " + User.email).contains(sought, escape="/")
     is_id = text.isascii() and text.isdigit() and int(text) <= ID_MAX
-    return or_(matches, User.id == int(text)) if is_id else matches
+    return or_(matches, User.id == int(text) if is_id else User.email == comparable(text))
 
 
 def _change(user_id: int, changes: dict[str, Any], *, by: Principal, expected: frozenset[str] | None) -> User:

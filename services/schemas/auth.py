@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from models.enums import TokenPurpose
-from services.schemas.base import Email, In, Line, Name, Opaque, Out, Password
+from services.schemas.base import Email, In, Label, Name, Opaque, Out, Password
 from services.schemas.user import UserOut
 
 #: What a mailed link is good for.
@@ -37,7 +37,7 @@ class LoginIn(In):
 class ApiLoginIn(LoginIn):
     """Address and password of an API caller."""
 
-    device_name: Annotated[Line | None, Field(max_length=100)] = Field(None, title="Device")
+    device_name: Annotated[Label | None, Field(max_length=100)] = Field(None, title="Device")
     """How the session is called in the list of devices."""
 
 

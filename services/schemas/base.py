@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Annotated, Any, ClassVar
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,11 +25,15 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-EMAIL_MAX_LENGTH = 254
+from services.schemas.addresses import EMAIL_MAX_LENGTH, canonical
+from services.schemas.seeing import UNSEEN, shows_something
+
 PASSWORD_MAX_LENGTH = 256
 OPAQUE_MAX_LENGTH = 512
 #: A cursor holds the last row's sort values: at the longest a name and an address, all in four-byte letters.
 CURSOR_MAX_LENGTH = 3072
+#: More than any line's own limit; NFC of a longer one can take minutes (each mark is sorted among those before it).
+LINE_MAX_LENGTH = 1000
 #: Nothing outside this is a safe bigint identity.
 ID_MAX = 2**63 - 1
 # What one line and what a text must not hold: control characters, in a line also breaks and what turns its direction.
@@ -41,9 +44,9 @@ _BAD_IN_LINE = re.compile(f"[{_NOT_IN_LINE}{_SURROGATES}]")
 _BAD_IN_TEXT = re.compile(f"[{_NOT_IN_TEXT}{_SURROGATES}]")
 #: The same for the API document.
 LINE_PATTERN = f"^[^{_NOT_IN_LINE}]*$"
-SOME_LINE_PATTERN = rf"^[^{_NOT_IN_LINE}]*[^{_NOT_IN_LINE}\s][^{_NOT_IN_LINE}]*$"
+SOME_LINE_PATTERN = rf"^[^{_NOT_IN_LINE}]*[^{_NOT_IN_LINE}{UNSEEN}\s][^{_NOT_IN_LINE}]*$"
 TEXT_PATTERN = f"^[^{_NOT_IN_TEXT}]*$"
-SOME_TEXT_PATTERN = rf"^[^{_NOT_IN_TEXT}]*[^{_NOT_IN_TEXT}\s][^{_NOT_IN_TEXT}]*$"
+SOME_TEXT_PATTERN = rf"^[^{_NOT_IN_TEXT}]*[^{_NOT_IN_TEXT}{UNSEEN}\s][^{_NOT_IN_TEXT}]*$"
 
 
 class In(BaseModel):
@@ -122,6 +125,10 @@ def without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _line(value: str) -> str:
+    if len(value) > LINE_MAX_LENGTH:
+        raise PydanticCustomError(
+            "string_too_long", "Use at most {max_length} characters", {"max_length": LINE_MAX_LENGTH}
+        )
     if _BAD_IN_LINE.search(value):
         raise PydanticCustomError("control_character", "Leave out line breaks and control characters")
     return unicodedata.normalize("NFC", value).strip()
@@ -133,12 +140,16 @@ def _text(value: str) -> str:
     return unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
+def _seen(value: str) -> str:
+    if value and not shows_something(value):
+        raise PydanticCustomError("invisible", "Use at least one character that can be seen")
+    return value
+
+
 def _email(value: str) -> str:
-    if len(value) > EMAIL_MAX_LENGTH:
-        raise PydanticCustomError("email", "Enter an e-mail address of at most 254 characters")
     try:
-        return validate_email(value.strip(), check_deliverability=False, test_environment=False).normalized
-    except EmailNotValidError:
+        return canonical(value)
+    except ValueError:
         raise PydanticCustomError("email", "Enter an e-mail address in the form name@example.com") from None
 
 
@@ -172,15 +183,27 @@ def _documented(**keywords: Any) -> Any:
 
 #: One line of text, NFC, trimmed. Lengths are said where it is used.
 Line = Annotated[str, AfterValidator(_line), _documented(pattern=LINE_PATTERN)]
-#: The same with something in it.
-SomeLine = Annotated[str, AfterValidator(_line), Field(min_length=1), _documented(pattern=SOME_LINE_PATTERN)]
-#: Text of several lines.
+#: The same with something in it that can be seen.
+SomeLine = Annotated[
+    str,
+    AfterValidator(_line),
+    AfterValidator(_seen),
+    Field(min_length=1),
+    _documented(pattern=SOME_LINE_PATTERN),
+]
+#: What a thing is called, where it may be called nothing.
+Label = Annotated[Line, AfterValidator(_seen)]
+#: Text of several lines; not empty, it shows something.
 LongText = Annotated[
-    str, StringConstraints(max_length=10_000), AfterValidator(_text), _documented(pattern=TEXT_PATTERN)
+    str,
+    StringConstraints(max_length=10_000),
+    AfterValidator(_text),
+    AfterValidator(_seen),
+    _documented(pattern=TEXT_PATTERN),
 ]
 #: A person's name.
 Name = Annotated[SomeLine, StringConstraints(max_length=120), _documented(examples=["Ada Okonkwo"])]
-#: An e-mail address; the domain in its Unicode form, the local part as typed.
+#: An e-mail address in its one spelling.
 Email = Annotated[
     str,
     StringConstraints(min_length=3, max_length=EMAIL_MAX_LENGTH),

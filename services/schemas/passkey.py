@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from services.schemas.base import Email, In, Line, Opaque, Out, SomeLine
+from services.schemas.base import Email, In, Label, Opaque, Out, SomeLine
 
 # Whole bytes: a last group of one character would be six bits of nothing.
 _BASE64URL = r"^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?$"
@@ -127,7 +127,7 @@ class PasskeyAnswerIn(In):
 class ApiPasskeyAnswerIn(PasskeyAnswerIn):
     """A passkey's answer from an API caller."""
 
-    device_name: Annotated[Line | None, Field(max_length=100)] = Field(None, title="Device")
+    device_name: Annotated[Label | None, Field(max_length=100)] = Field(None, title="Device")
     """How the session is called in the list of devices; after a password, what was said there counts."""
 
 

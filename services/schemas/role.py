@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from services.permissions import PERMISSIONS
-from services.schemas.base import SOME_LINE_PATTERN, ChangesIn, In, Line, Moment, Out
+from services.schemas.base import ChangesIn, In, Moment, Out, SomeLine
 
 RoleName = Annotated[
     str,
@@ -20,9 +20,7 @@ PermissionCode = Annotated[
 ]
 Codes = Annotated[list[PermissionCode], Field(max_length=100)]
 Description = Annotated[
-    Line,
-    Field(min_length=1, max_length=200),
-    Field(json_schema_extra={"pattern": SOME_LINE_PATTERN, "examples": ["Looks after the catalogue"]}),
+    SomeLine, Field(max_length=200), Field(json_schema_extra={"examples": ["Looks after the catalogue"]})
 ]
 
 

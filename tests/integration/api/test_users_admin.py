@@ -22,14 +22,14 @@ def test_an_account_with_a_password_is_ready_at_once(app: Flask, admin: Api) -> 
     assert response.status_code == 201
     made = response.get_json()["data"]
     assert (made["email"], made["role"], made["is_active"], made["email_verified"]) == (
-        "Dora@example.com",
+        "dora@example.com",
         "editor",
         True,
         True,
     )
     signed_in = admin.post("/auth/login", {"email": "dora@example.com", "password": PASSWORD})
     assert signed_in.status_code == 200
-    assert not mails_to(app, "Dora@example.com")
+    assert not mails_to(app, "dora@example.com")
     assert events_about(app, made["id"]) == ["account:create", "account:login:success"]
 
 

@@ -255,3 +255,19 @@ def test_a_frozen_account_is_told_as_such(app: Flask, run: Run) -> None:
     explained = run("users", "explain", alice.email, "PATCH", "/api/v1/users/me")
     assert explained.exit_code == 1
     assert "No way in until the password is reset" in explained.output
+
+
+@pytest.mark.parametrize("email", ["=?utf-8?q?victim=40example.org?=@example.com", "mi\u212ae@example.com"])
+def test_an_address_that_is_read_as_another_makes_no_account(app: Flask, run: Run, email: str) -> None:
+    refused = run("users", "create", email, "--name", "Mike")
+    assert refused.exit_code != 0
+    assert "name@example.com" in refused.stderr
+    with app.app_context():
+        assert db.session.scalars(select(User)).all() == []
+
+
+@pytest.mark.parametrize("spelling", ["MIKE@b\u00fccher.example", "mike@XN--BCHER-KVA.example"])
+def test_an_account_is_found_by_any_spelling_of_its_address(app: Flask, run: Run, spelling: str) -> None:
+    mike = make_person(app, "Mike", email="mike@b\u00fccher.example")
+    assert told(run("users", "show", spelling, "--json"))["id"] == mike.id
+    assert run("users", "show", "m\u0130ke@b\u00fccher.example").exit_code != 0

@@ -188,7 +188,7 @@ def test_the_mails_of_a_person_are_found_without_reading_the_outbox(
     (deleting,) = (statement for statement in statements if statement.startswith("DELETE FROM outbox"))
     with app.app_context():
         db.session.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = db.session.connection().exec_driver_sql(f"EXPLAIN {deleting}", {"lower_1": alice.email})
+        plan = db.session.connection().exec_driver_sql(f"EXPLAIN {deleting}", {"to_address_1": alice.email})
         assert "ix_outbox_to_address" in "".join(plan.scalars())
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from config import PROJECT_ROOT
 from services import crypto, mail_service, smtp
+from services.schemas.addresses import canonical
 
 pytestmark = pytest.mark.unit
 
@@ -123,6 +124,47 @@ def test_long_and_foreign_lines_survive_the_way(mail_app: Flask) -> None:
     assert part is not None
     assert part.get_content().replace("\r\n", "\n") == text
     assert message["Subject"].split() == ["Grüße"] * 60
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "=?utf-8?q?mallory=40example.org=2C?=@example.com",
+        "=?utf-8?q?x?=@example.com",
+        "a=?utf-8?q?x?=b@example.com",
+        "alice@example.com, mallory@example.org",
+        "Alice <alice@example.com>",
+        "alice@example.com\r\nBcc: mallory@example.org",
+        '"alice@example.com,"@example.com',
+        "a\u037eb@example.com",
+    ],
+)
+def test_an_address_that_rewrites_a_header_is_refused(mail_app: Flask, to: str) -> None:
+    with pytest.raises(smtp.Refused):
+        smtp.build(smtp.Letter(**LETTER | {"to": to}))
+
+
+def test_an_address_that_mail_programs_read_otherwise_is_refused(
+    mail_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the check at the door lets through one day: the message as it travels has the last word."""
+    odd = "=?utf-8?q?mallory=40example.org=2C?=@example.com"
+    monkeypatch.setattr(smtp, "_deliverable", lambda address: address)
+    with pytest.raises(smtp.Refused, match="read another address"):
+        smtp.build(smtp.Letter(**LETTER | {"to": odd}))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(local=st.text(st.characters(min_codepoint=33, exclude_categories=["Cs"]), min_size=1, max_size=90))
+def test_every_address_that_is_taken_is_the_one_in_the_message(mail_app: Flask, local: str) -> None:
+    try:
+        address = canonical(f"{local}@example.com")
+    except ValueError:
+        return
+    envelope = smtp.build(smtp.Letter(**LETTER | {"to": address}))
+    assert (
+        [found.addr_spec for found in envelope.message["To"].addresses] == [envelope.recipient] == [address]
+    )
 
 
 def test_message_id_of_a_long_host_stays_whole(mail_app: Flask) -> None:

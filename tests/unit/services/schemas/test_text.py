@@ -26,13 +26,16 @@ TEXT = st.text(
 def test_schema_and_validator_agree(kind: Any, text: str) -> None:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     documented = Draft202012Validator(adapter.json_schema()).is_valid(text)
+    is_unseen = False
     try:
-        cleaned = adapter.validate_python(text, strict=True)
-    except ValidationError:
-        assert not documented
-        return
-    assert documented
-    assert adapter.validate_python(cleaned) == cleaned
+        cleaned: str | None = adapter.validate_python(text, strict=True)
+    except ValidationError as refusal:
+        # Marks without a letter, and what lies beyond U+FFFF, fit into no pattern that every reader takes.
+        is_unseen = refusal.errors()[0]["type"] == "invisible"
+        cleaned = None
+    assert documented == (cleaned is not None) or (documented and is_unseen)
+    if cleaned is not None:
+        assert adapter.validate_python(cleaned) == cleaned
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind)[-40:])
