@@ -49,13 +49,15 @@ def register(data: RegisterIn) -> None:
     """Make an account, or tell the owner of a known address that somebody tried; the caller sees no difference.
 
     Raises WeakPassword or RateLimited. An address that was registered and never confirmed takes the newest name
-    and password, and earlier links die. At most one mail a minute goes to an address; what comes in between
-    changes nothing.
+    and password, and earlier links die. At most one mail a minute, and ten an hour, go to an address; what comes
+    in between changes nothing.
     """
     throttle_service.spend(throttle_service.REGISTER_BY_ADDRESS, throttle_service.address())
     password_service.check_strength(data.password, email=data.email, name=data.name)
     password_hash = password_service.hash_password(data.password)
-    if not throttle_service.allows(throttle_service.REGISTER_MAIL, data.email):
+    if not throttle_service.allows(
+        throttle_service.REGISTER_MAIL, data.email, throttle_service.REGISTER_MAIL_HOURLY
+    ):
         return
     user = user_service.find_by_email(data.email, lock=True)
     if user is None:
@@ -119,11 +121,12 @@ def mail_reset(user: User, *, actor_id: int | None) -> None:
 def send_reset(user_id: int, *, by: Principal) -> None:
     """Mail somebody a link that sets a password: an invitation where there never was one. Nobody else sees either.
 
-    Raises NotFound, Forbidden (an account above `by`) or Conflict when the account is suspended.
+    Raises NotFound, Forbidden (an account above `by`), Conflict when the account is suspended, or RateLimited.
     """
     user = user_service.load_managed(user_id, by=by)
     if not user.is_active:
         raise Conflict("This account is suspended. Reinstate it first.")
+    throttle_service.spend(throttle_service.INVITE_MAIL, user.email)
     if user.password_hash is None:
         user_service.invite(user, by=by)
     else:
@@ -201,6 +204,8 @@ def request_email_change(data: ChangeEmailIn, *, by: Principal) -> None:
     security_service.tell(user, "email_changed_notice", new_email=data.email)
     # Made for a taken address too, and never mailed: "waits for its confirmation" is all that anybody sees of either.
     token = link_service.make_email_change(user, data.email)
+    if not throttle_service.allows(throttle_service.CHANGE_EMAIL_MAIL, data.email):
+        return  # whatever account asks: the address may be a stranger's
     holder = user_service.find_by_email(data.email)
     if holder is not None and holder.id != user.id:
         mail_service.send("already_registered", to=holder.email, name=holder.name)

@@ -4,7 +4,7 @@ docs/accounts.md says which mails bear it, and why the others do not.
 """
 
 from models import User
-from services import link_service, mail_service
+from services import link_service, mail_service, throttle_service
 
 BEARERS = frozenset(
     {
@@ -39,6 +39,9 @@ def tell(user: User, kind: str, /, *, to: str | None = None, **context: object) 
     if kind not in BEARERS:
         raise ValueError(f"{kind} is no security mail")
     address = user.email if to is None else to
+    # Where accounts can be used before that, a stranger may have registered with anybody's address.
+    if not user.email_verified and not throttle_service.allows(throttle_service.UNCONFIRMED_MAIL, address):
+        return
     token = link_service.make_not_me(user, address)
     mail_service.send(
         kind,

@@ -37,6 +37,7 @@ AWAY = (StorageError, SQLAlchemyError)
 LOGIN_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="login-address")
 REGISTER_BY_ADDRESS = RateLimitItemPerHour(20, namespace="register-address")
 REGISTER_MAIL = RateLimitItemPerMinute(1, namespace="register-mail")
+REGISTER_MAIL_HOURLY = RateLimitItemPerHour(10, namespace="register-mail-hourly")
 VERIFY_MAIL = RateLimitItemPerHour(3, 6, namespace="verify-mail")
 VERIFY_BY_ADDRESS = RateLimitItemPerMinute(10, 5, namespace="verify-address")
 RESET_MAIL = RateLimitItemPerDay(5, namespace="reset-mail")
@@ -47,6 +48,9 @@ LINK_BY_ADDRESS = RateLimitItemPerMinute(20, 5, namespace="link-address")
 EXPORT = RateLimitItemPerDay(3, namespace="export")
 SURPLUS_MAIL = RateLimitItemPerDay(1, namespace="surplus-mail")
 CHANGE_EMAIL = RateLimitItemPerMinute(5, 5, namespace="change-email")
+CHANGE_EMAIL_MAIL = RateLimitItemPerHour(10, namespace="change-email-mail")
+INVITE_MAIL = RateLimitItemPerHour(10, namespace="invite-mail")
+UNCONFIRMED_MAIL = RateLimitItemPerHour(10, namespace="unconfirmed-mail")
 PASSKEY_BY_ADDRESS = RateLimitItemPerMinute(30, 5, namespace="passkey-address")
 REFRESH_BY_SESSION = RateLimitItemPerMinute(150, 5, namespace="refresh-session")
 REFRESH_BY_ADDRESS = RateLimitItemPerMinute(600, 5, namespace="refresh-address")
@@ -119,10 +123,14 @@ def too_soon(seconds: float) -> RateLimited:
     return RateLimited(f"Too many attempts. Try again in {_in_words(whole)}.", retry_after_seconds=whole)
 
 
-def allows(limit: RateLimitItem, who: str) -> bool:
-    """Count one more and tell whether it was within the limit: where the answer must not show it."""
+def allows(limit: RateLimitItem, who: str, *further: RateLimitItem) -> bool:
+    """Count one more and tell whether it was within the limit: where the answer must not show it.
+
+    `further` limits are asked in turn, each only while those before allow it.
+    """
     try:
-        spend(limit, who)
+        for each in (limit, *further):
+            spend(each, who)
     except RateLimited:
         return False
     return True

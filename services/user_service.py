@@ -22,6 +22,7 @@ from services import (
     security_service,
     session_service,
     suspension_service,
+    throttle_service,
 )
 from services.audit_service import cell
 from services.base_service import constraint_means, fetch_first, flush, found, insert_new
@@ -141,11 +142,13 @@ def create(data: UserCreateIn, *, by: Principal | None) -> User:
     """Make an account: with a password it is ready at once, without one an invitation is mailed.
 
     Raises EmailTaken, Invalid (unknown role), Forbidden (a role above `by`), ReauthenticationRequired (a role that
-    allows something, long after signing in) or WeakPassword. `by` is None for the command line.
+    allows something, long after signing in), WeakPassword or RateLimited. `by` is None for the command line.
     """
     allowed = role_service.check_may_give(data.role, by=by)
     if allowed and by is not None and by.session_id is not None and not by.is_fresh:
         raise ReauthenticationRequired
+    if data.password is None and by is not None:
+        throttle_service.spend(throttle_service.INVITE_MAIL, data.email)
     if data.password is not None:
         password_service.check_strength(data.password, email=data.email, name=data.name)
     user = insert_new(
