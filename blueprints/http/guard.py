@@ -25,13 +25,19 @@ def check() -> None:
     _path_and_query(environ)
     if not request.path.startswith("/health"):  # probes come by address, not by name
         _host(environ.get("HTTP_HOST", ""))
-    view = current_app.view_functions.get(request.endpoint or "")
-    largest = getattr(view, "largest_body", None)  # blueprints/http/upload.py
-    if largest is not None:
-        request.max_content_length = largest
+    largest = request.max_content_length = _largest_body()
     length = request.content_length
-    if length is not None and length > (largest or current_app.config["MAX_CONTENT_LENGTH"]):
+    if length is not None and length > largest:
         raise PayloadTooLarge
+
+
+def _largest_body() -> int:
+    """How many bytes the view takes. Werkzeug keeps forms small only where they come in parts."""
+    if request.mimetype == "application/x-www-form-urlencoded":
+        return int(current_app.config["MAX_FORM_MEMORY_SIZE"])
+    view = current_app.view_functions.get(request.endpoint or "")
+    largest: int | None = getattr(view, "largest_body", None)  # blueprints/http/upload.py
+    return largest or int(current_app.config["MAX_CONTENT_LENGTH"])
 
 
 def _path_and_query(environ: "WSGIEnvironment") -> None:

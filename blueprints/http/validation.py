@@ -37,9 +37,15 @@ SENTENCES: dict[str, str] = {
     "uuid_parsing": "Must be a UUID",
 }
 MAX_DEPTH = 32
-#: A body with a hundred thousand unknown fields is told about the first of them.
+#: Fields and items of lists in one body, at every depth together: each costs time and memory before it is refused.
+MAX_VALUES = 2_000
+#: A body with a thousand unknown fields is told about the first of them.
 MAX_FAULTS = 100
-BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+#: An unknown field's name is the caller's own: no more of it is given back.
+MAX_FIELD_LENGTH = 200
+#: What a body's structure is made of; strings are passed over together with what may stand between them.
+STRUCTURE = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?[\s:]*+)++|[\[\]{},]', re.DOTALL)
+STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def read_json(adapter: TypeAdapter[Any]) -> Any:
@@ -118,7 +124,8 @@ def _once(found: Iterable[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location if not (isinstance(part, str) and part.endswith("In")))
+    path = ".".join(str(part) for part in location if not (isinstance(part, str) and part.endswith("In")))
+    return path if len(path) <= MAX_FIELD_LENGTH else f"{path[: MAX_FIELD_LENGTH - 1]}…"
 
 
 def _code(fault: Any) -> str:
@@ -142,8 +149,7 @@ def _sentence(fault: Any, allowed: Iterable[str]) -> str:
 def _refuse_odd_json(data: bytes) -> None:
     try:
         text = data.decode("utf-8")
-        if _too_deep(text):
-            raise MalformedJson("The body is nested too deeply.")
+        _refuse_too_much(text)
         value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise MalformedJson from None
@@ -151,15 +157,21 @@ def _refuse_odd_json(data: bytes) -> None:
         raise MalformedJson("The body must be a JSON object.")
 
 
-def _too_deep(text: str) -> bool:
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for found in BRACKETS.finditer(text):  # strings too, so that brackets in them don't count
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+def _refuse_too_much(text: str) -> None:
+    """Count before anything is built of it. Raises MalformedJson (too deep) or Invalid (too many values)."""
+    if sum(map(text.count, "{[,")) <= MAX_DEPTH:
+        return
+    depth, values = 0, 0
+    for found in STRUCTURE.finditer(text):
+        step = STEPS.get(found[0], 0)
+        depth += step
+        values += step == 1 or found[0] == ","
         if depth > MAX_DEPTH:
-            return True
-    return False
+            raise MalformedJson("The body is nested too deeply.")
+        if values > MAX_VALUES:
+            raise Invalid.field("", f"Send at most {MAX_VALUES} fields and items of lists", "too_many_values")
+        if depth < 0:
+            return  # no JSON, as the parser is about to say
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
