@@ -1,18 +1,20 @@
 """How migrations run: one at a time (advisory lock), each in its own transaction, never waiting long for a lock."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 LOCK_ID = 0x506F727469636F  # "Portico"
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "15min"
+ASK_AGAIN_SECONDS = 0.5
 INSUFFICIENT_PRIVILEGE = "42501"
 target = current_app.extensions["migrate"].db.metadata
 engine = current_app.extensions["migrate"].db.engine
@@ -45,16 +47,24 @@ def run_offline() -> None:
         context.run_migrations()
 
 
+def _take_turns(connection: Connection) -> None:
+    """Wait for whoever migrates just now, asking now and then: an index that is built concurrently waits for every
+    statement that began before it, and so would wait for one that waits for the lock.
+    """
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:id)"), {"id": LOCK_ID}).scalar():
+        connection.commit()
+        time.sleep(ASK_AGAIN_SECONDS)
+    connection.commit()
+
+
 def run_online() -> None:
     """Run them, after everybody else who is just doing the same."""
     with engine.connect() as connection:
         # A request's patience is too short for this.
         connection.connection.dbapi_connection.patience_seconds = None
         connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
-        connection.execute(text("SET lock_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_lock(:id)"), {"id": LOCK_ID})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.commit()
+        _take_turns(connection)
         try:
             context.configure(
                 connection=connection,

@@ -1,6 +1,9 @@
 """Migration 0017: what is stored comes to one spelling; two accounts never become one; the release before goes on."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from models import db
 from services.schemas.addresses import canonical
 
-MIGRATIONS = str(Path(__file__).resolve().parents[2] / "migrations")
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = str(ROOT / "migrations")
 MIGRATION = ScriptDirectory(MIGRATIONS).get_revision("0017")
 DOTTED = "\u0130"
 
@@ -176,6 +180,24 @@ def test_going_back_stops_where_the_release_before_takes_two_for_one(
     with pytest.raises(IntegrityError, match="uq_users_email"):
         add("\u00dcSER@example.com")
     db.session.rollback()
+
+
+def test_two_who_migrate_at_once_do_not_wait_for_each_other(before: Flask) -> None:
+    add("Ada@example.com")
+    db.session.remove()
+    environment = {
+        "FLASK_CONFIG": "testing",
+        "DATABASE_URL": before.config["SQLALCHEMY_DATABASE_URI"],
+        "PATH": os.defpath,
+    }
+    command = [sys.executable, "-m", "flask", "db", "upgrade"]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=150)[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert emails() == ["ada@example.com"]
 
 
 @given(
