@@ -42,6 +42,7 @@ from services import (
     throttle_service,
 )
 from services.base_service import reading, unit_of_work
+from services.errors import DomainError
 from services.settings.oidc import issuer_of
 
 __all__ = ["create_app", "db"]
@@ -84,6 +85,10 @@ class Portico(Flask):
                     raise
                 db.session.remove()
                 time.sleep(_dice.uniform(0.01, 0.04) * (TRIES - tries_left))
+            except DomainError as refused:
+                if refused.keep_changes and not only_reads:  # what it wrote was committed, as with a success
+                    even.wait(began)
+                raise
             else:
                 if not only_reads:
                     even.wait(began)

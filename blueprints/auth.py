@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, flash, render_template, request, session, url_for
 
-from blueprints.http import access, links
+from blueprints.http import access, confirming, links
 from blueprints.http.access import (
     allow,
     anyone,
@@ -12,6 +12,7 @@ from blueprints.http.access import (
     even_impersonated,
     signed_in,
     signed_in_visitor,
+    to_login,
     visitor,
 )
 from blueprints.http.button import Pressed
@@ -25,11 +26,19 @@ from services import (
     auth_service,
     factor_service,
     identity_service,
+    registration_service,
     session_service,
     sign_in_service,
     user_service,
 )
-from services.errors import EmailNotVerified, InvalidToken, LinkExpired, RateLimited, UnsupportedMediaType
+from services.errors import (
+    EmailNotVerified,
+    InvalidToken,
+    LinkExpired,
+    OtherAccount,
+    RateLimited,
+    UnsupportedMediaType,
+)
 from services.schemas.auth import (
     EmailIn,
     LinkOut,
@@ -39,9 +48,11 @@ from services.schemas.auth import (
     ResetPasswordIn,
     SetupIn,
     SignedInHereOut,
+    TokenIn,
     VerifyByCodeIn,
-    VerifyByLinkIn,
-    VerifyIn,
+    VerifyHereByCodeIn,
+    VerifyHereByLinkIn,
+    VerifyHereIn,
 )
 from services.schemas.base import In
 from services.schemas.passkey import PasskeyAnswerIn, PasskeyOptionsOut
@@ -90,8 +101,9 @@ PURPOSES = {
 @allow(anyone)
 def register() -> Response:
     """Make an account. The answer is the same whether or not the address is known."""
+    access.keep_device()  # where its link is opened without further questions
     form = Form(RegisterIn)
-    if form.submit(auth_service.register):
+    if form.submit(registration_service.register):
         session[MAILED_TO] = form["email"].value
         return done(url_for("auth.check_mail"), message=MAIL_IS_ON_ITS_WAY, status=202)
     return form.render("auth/register.html")
@@ -229,14 +241,15 @@ def profile() -> Response:
 
 
 @bp.route("/verify-email", methods=FORM)
+@evenly
 @allow(anyone)
 @by_link(LinkPurpose.VERIFY_EMAIL)
 def verify_email(link: LinkOut | None) -> Response:
     """Confirm an address, by the button of a mailed link or by its typed code."""
-    form = Form(VerifyByLinkIn if link else VerifyByCodeIn)
-    if form.submit(auth_service.verify_email, programs=VerifyIn):
+    form = confirming.form_of(link)
+    if form.submit(_verify, programs=VerifyHereIn):
         return told(_onward(), message="Your address is confirmed.")
-    return form.render("auth/verify_email.html", token=link.token if link else "")
+    return (confirming.after_code(form) or form).render("auth/verify_email.html", link=link)
 
 
 @bp.route("/verify-email/request", methods=FORM)
@@ -244,8 +257,9 @@ def verify_email(link: LinkOut | None) -> Response:
 @allow(anyone)
 def request_verification() -> Response:
     """Ask for another mail that confirms the address."""
+    access.keep_device()
     form = Form(EmailIn, email=session.get(MAILED_TO))
-    if form.submit(lambda data: auth_service.request_verification(data.email)):
+    if form.submit(lambda data: registration_service.request_verification(data.email)):
         session[MAILED_TO] = form["email"].value
         return done(url_for("auth.check_mail"), message=MAIL_IS_ON_ITS_WAY, status=202)
     return form.render("auth/request_verification.html")
@@ -289,8 +303,11 @@ def reset_password(link: LinkOut | None) -> Response:
 @by_link(LinkPurpose.CHANGE_EMAIL)
 def confirm_email(link: LinkOut | None) -> Response:
     """Make a new address the account's, by the link mailed to it."""
-    form = Form(VerifyByLinkIn)
-    if form.submit(lambda data: auth_service.confirm_email_change(data.token)):
+    if request.method != "POST" and link and not visitor():
+        flash("Sign in to the account that asked for the new address.", "warning")
+        return to_login()
+    form = Form(TokenIn)
+    if form.submit(lambda data: auth_service.confirm_email_change(data.token, by=visitor())):
         return told(_onward(), message="The new address is yours. You sign in with it from now on.")
     return form.render("auth/confirm_email.html", token=needed(link).token, email=needed(link).email)
 
@@ -329,6 +346,14 @@ def link_expired(error: LinkExpired) -> Response:
     return Response(render_template("auth/link_expired.html", purpose=purpose), 410, mimetype="text/html")
 
 
+@bp.errorhandler(OtherAccount)
+def other_account(error: OtherAccount) -> Response:
+    """Somebody else's link says so on a page that offers to sign out; the link stays good."""
+    if wants_json():
+        return answer(error)
+    return Response(render_template("auth/other_account.html"), 403, mimetype="text/html")
+
+
 def _way(usual: str, ways: Mapping[str, object]) -> str:
     """Which of the ways the address asks for; the usual one when it asks for none that there is."""
     asked = request.args.get("with", usual)
@@ -346,6 +371,13 @@ def _options(begin: Callable[[], PasskeyOptionsOut]) -> Response:
 def _to_second_step(required: SecondFactorRequiredOut, form: Form, next_url: str | None) -> Response:
     wait_for_second_step(required, email=form["email"].value, next_url=next_url)
     return done(url_for("auth.second_factor"), data=lambda: required, message="A second step is needed.")
+
+
+def _verify(data: VerifyHereByLinkIn | VerifyHereByCodeIn) -> None:
+    """Confirm; a session that ends with it is over in this browser as well."""
+    if registration_service.verify_email(data, by=visitor()):
+        access.sign_out()
+    access.keep_device()
 
 
 def _onward() -> str:

@@ -11,7 +11,7 @@ from blueprints.http.redirects import see_other
 from services import not_me_service
 from services.errors import LinkExpired
 from services.link_service import NOT_ME_LIFE
-from services.schemas.auth import LinkOut, LinkPurpose, VerifyByLinkIn
+from services.schemas.auth import LinkOut, LinkPurpose, TokenIn
 
 bp = Blueprint("not_me", __name__, url_prefix="/auth/not-me")
 
@@ -24,7 +24,7 @@ DONE = "not_me"
 @by_link(LinkPurpose.NOT_ME)
 def index(link: LinkOut | None) -> Response:
     """Say what will happen; the button ends every session, shuts the account and mails a link to a new password."""
-    form = Form(VerifyByLinkIn)
+    form = Form(TokenIn)
     if form.submit(lambda data: not_me_service.act(data.token)):
         session[DONE] = form.result.model_dump()
         return done(

@@ -11,7 +11,7 @@ from blueprints.http.form import Form, told
 from blueprints.http.links import by_link, needed
 from services import api_key_service, auth_service, deletion_service, export_service, session_service
 from services.errors import LinkExpired
-from services.schemas.auth import LinkOut, LinkPurpose, VerifyByLinkIn
+from services.schemas.auth import LinkOut, LinkPurpose, TokenIn
 from services.schemas.own_data import DeletionOut
 from services.schemas.user import DeleteMeIn
 
@@ -66,7 +66,7 @@ def keep() -> Response:
 @by_link(LinkPurpose.RESTORE_ACCOUNT)
 def restore(link: LinkOut | None) -> Response:
     """Keep an account by the link in the receipt, signed in or not."""
-    form = Form(VerifyByLinkIn)
+    form = Form(TokenIn)
     if form.submit(lambda data: deletion_service.undo_by_link(data.token)):
         onward = url_for("main.dashboard" if visitor() else "auth.login")
         return told(onward, message="Your account stays. Nothing was deleted.")
@@ -100,7 +100,7 @@ def download() -> Response:
 @by_link(LinkPurpose.DOWNLOAD_EXPORT)
 def download_by_link(link: LinkOut | None) -> Response:
     """Fetch the copy by the link in the mail, once."""
-    form = Form(VerifyByLinkIn)
+    form = Form(TokenIn)
     if form.submit(lambda data: export_service.download_by_link(data.token)):
         return json_file(form.result, "export")
     return form.render("account/download.html", token=needed(link).token, email=needed(link).email)

@@ -26,6 +26,12 @@ class OneTimeToken(Model):
     #: Links that say "this was not me": since when mails about the account have gone to this address without a break.
     claimed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    #: Links that confirm an address: the name and the password that this registration asked for. Neither is the
+    #: account's before its own link is used. Null in a link that somebody asked for without registering.
+    name: Mapped[str | None]
+    password_hash: Mapped[str | None]
+    #: Links that confirm an address: the browser that registered, or asked for the mail. Null for programs.
+    browser_hash: Mapped[bytes | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
 
@@ -38,5 +44,10 @@ class OneTimeToken(Model):
         CheckConstraint(
             f"(purpose = '{TokenPurpose.NOT_ME}') = (claimed_at IS NOT NULL)",
             name="claimed",
+        ),
+        CheckConstraint("(name IS NULL) = (password_hash IS NULL) AND name <> ''", name="registration"),
+        CheckConstraint(
+            f"purpose = '{TokenPurpose.VERIFY_EMAIL}' OR (name IS NULL AND browser_hash IS NULL)",
+            name="registering",
         ),
     )

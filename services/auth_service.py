@@ -1,10 +1,10 @@
-"""The doors of an account: register, confirm, sign in, reset, change. The answers never tell who has an account."""
+"""The doors of an account: invitation, reset, change, the first administrator. No answer tells who has an account."""
 
 from datetime import datetime
 
 from sqlalchemy import exists, select
 
-from models import User, db
+from models import OneTimeToken, User, db
 from models.base import now
 from models.enums import TokenPurpose
 from services import (
@@ -13,11 +13,13 @@ from services import (
     challenge_service,
     deletion_service,
     factor_service,
+    first_proof_service,
     guess_service,
     known_device_service,
     link_service,
     mail_service,
     password_service,
+    registration_service,
     security_service,
     session_service,
     throttle_service,
@@ -28,6 +30,8 @@ from services.errors import (
     Conflict,
     EmailTaken,
     LinkExpired,
+    NotAuthenticated,
+    OtherAccount,
     ReauthenticationRequired,
 )
 from services.principal import Principal
@@ -36,63 +40,10 @@ from services.schemas.auth import (
     ChangeEmailIn,
     ChangePasswordIn,
     LinkOut,
-    RegisterIn,
     ResetPasswordIn,
     SetupIn,
-    VerifyByCodeIn,
-    VerifyByLinkIn,
 )
 from services.schemas.user import DeleteMeIn, DeleteUserIn
-
-
-def register(data: RegisterIn) -> None:
-    """Make an account, or tell the owner of a known address that somebody tried; the caller sees no difference.
-
-    Raises WeakPassword or RateLimited. An address that was registered and never confirmed takes the newest name
-    and password, and earlier links die. At most one mail a minute, and ten an hour, go to an address; what comes
-    in between changes nothing.
-    """
-    throttle_service.spend(throttle_service.REGISTER_BY_ADDRESS, throttle_service.address())
-    password_service.check_strength(data.password, email=data.email, name=data.name)
-    password_hash = password_service.hash_password(data.password)
-    if not throttle_service.allows(
-        throttle_service.REGISTER_MAIL, data.email, throttle_service.REGISTER_MAIL_HOURLY
-    ):
-        return
-    user = user_service.find_by_email(data.email, lock=True)
-    if user is None:
-        _register_new(data, password_hash)
-    elif user.email_verified or user.password_hash is None or not user.is_active:
-        if user.is_active:
-            mail_service.send("already_registered", to=user.email, name=user.name)
-    else:
-        user.name, user.password_hash = data.name, password_hash
-        audit_service.record("account:register", actor_id=user.id, again=True)
-        _mail_verification(user)
-
-
-def request_verification(email: str) -> None:
-    """Mail another link and code to an address that waits for confirmation; say nothing otherwise."""
-    throttle_service.spend(throttle_service.VERIFY_BY_ADDRESS, throttle_service.address())
-    allowed = throttle_service.allows(throttle_service.VERIFY_MAIL, email)
-    user = user_service.find_by_email(email)
-    if allowed and user is not None and user.is_active and not user.email_verified and user.password_hash:
-        _mail_verification(user)
-
-
-def verify_email(data: VerifyByLinkIn | VerifyByCodeIn) -> User:
-    """Confirm an address by link or by typed code. Raises LinkExpired or RateLimited."""
-    throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
-    if isinstance(data, VerifyByCodeIn):
-        row = link_service.use_code(data.email, data.code)
-    else:
-        row = link_service.use(data.token, TokenPurpose.VERIFY_EMAIL)
-    user = user_service.load(row.user_id or 0)
-    if not user.is_active:
-        raise LinkExpired
-    user.email_verified = True
-    audit_service.record("account:email:verify", actor_id=user.id)
-    return user
 
 
 def request_reset(email: str) -> None:
@@ -160,7 +111,7 @@ def by_password(user_id: int) -> bool:
 def reset_password(data: ResetPasswordIn) -> None:
     """Set a new password by a mailed link: every session ends, nobody is signed in. It confirms the address too.
 
-    An account that is frozen opens again.
+    Where nobody confirmed it before, nothing that was set in the account stays. An account that is frozen opens again.
 
     Raises LinkExpired, WeakPassword (the link stays good) or RateLimited.
     """
@@ -219,12 +170,19 @@ def request_email_change(data: ChangeEmailIn, *, by: Principal) -> None:
     )
 
 
-def confirm_email_change(token: str) -> User:
-    """Make the new address the account's; the browser's session is not touched. Raises LinkExpired or EmailTaken."""
+def confirm_email_change(token: str, *, by: Principal | None) -> User:
+    """Make the new address the account's, in a session of that account; the session is not touched.
+
+    A stranger can have their own account ask for somebody's address. So whoever presses the link has to be signed in
+    to the account that asked.
+    Raises LinkExpired, NotAuthenticated, OtherAccount, EmailTaken, AccountFrozen or RateLimited.
+    """
     throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
-    row = link_service.use(token, TokenPurpose.CHANGE_EMAIL)
-    user = user_service.load(row.user_id or 0)
-    email = row.email or user.email
+    row = link_service.hold(token, TokenPurpose.CHANGE_EMAIL)
+    if by is None:
+        raise NotAuthenticated("Sign in to the account that asked for the new address.")
+    _check_own(row, by)
+    user, email = user_service.load_own(by), row.email or ""
     user_service.refuse_taken(email, but=user.id)
     former, user.email, user.email_verified = user.email, email, True
     flush()  # EmailTaken, when somebody took the address at this instant
@@ -236,13 +194,19 @@ def confirm_email_change(token: str) -> User:
     return user
 
 
-def look_at_link(token: str, purpose: TokenPurpose) -> LinkOut:
-    """What a mailed link is about, for the page that asks before it acts. Uses nothing up. Raises LinkExpired."""
+def look_at_link(token: str, purpose: TokenPurpose, *, by: Principal | None) -> LinkOut:
+    """What a mailed link is about, for the page that asks before it acts. Uses nothing up.
+
+    Raises LinkExpired, or OtherAccount for a change of address that another account than `by` asked for.
+    """
     row = link_service.look(token, purpose)
     if purpose == TokenPurpose.SETUP_ADMIN and _has_admin():
         raise LinkExpired
+    if purpose == TokenPurpose.CHANGE_EMAIL and by is not None:
+        _check_own(row, by)
+    asks = registration_service.asks(row, by=by) if purpose == TokenPurpose.VERIFY_EMAIL else None
     name = db.session.scalar(select(User.name).where(User.id == row.user_id))
-    return LinkOut(token=token, email=row.email or "", name=name or "")
+    return LinkOut(token=token, email=row.email or "", name=name or "", asks=asks)
 
 
 def setup_link() -> str | None:
@@ -271,37 +235,13 @@ def set_up(data: SetupIn) -> tuple[str, Principal]:
     return session_service.start_browser(user)
 
 
-def _register_new(data: RegisterIn, password_hash: str) -> None:
-    user = User(email=data.email, name=data.name, password_hash=password_hash)
-    db.session.add(user)
-    try:
-        flush()  # EmailTaken, when the same address comes in twice at once: the other one's mail is on its way
-    except EmailTaken:
-        return
-    audit_service.record("account:register", actor_id=user.id)
-    _mail_verification(user)
-
-
-def _mail_verification(user: User) -> None:
-    token, code = link_service.make_verification(user)
-    mail_service.send(
-        "verify_email",
-        to=user.email,
-        name=user.name,
-        token=token,
-        code=code,
-        lifetime=link_service.verify_life(),
-        code_lifetime=link_service.CODE_LIFE,
-    )
-
-
 def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     throttle_service.spend(throttle_service.LINK_BY_ADDRESS, throttle_service.address())
     row = link_service.use(token, purpose)
     user = user_service.load(row.user_id or 0)
     password_service.check_strength(password, email=user.email, name=user.name)
     user.password_hash = password_service.hash_password(password)
-    user.email_verified = True
+    first_proof_service.confirm(user)
     link_service.forget_all(user.id)
     challenge_service.forget_sign_ins(user.id)
     session_service.end_all(user.id)
@@ -309,11 +249,14 @@ def _by_link(token: str, purpose: TokenPurpose, password: str) -> User:
     if user.frozen_at is not None:
         user.frozen_at = None
         audit_service.record("account:unfreeze", actor_id=user.id)
-    # Or somebody who guesses at this account could still keep its owner out: unknown devices are counted together.
-    known_device_service.remember_browser(user)
-    guess_service.forget(user.id)
+    guess_service.start_over(user)
     factor_service.forgive_tries(user.id)
     return user
+
+
+def _check_own(row: OneTimeToken, by: Principal) -> None:
+    if row.user_id != by.user_id:
+        raise OtherAccount
 
 
 def _confirmed(by: Principal, password: str, refusal: str) -> User:

@@ -162,11 +162,16 @@ def insert_new(model: type[T], taken: type[DomainError], **values: Any) -> T:
 
     Not left to the constraint where that can be foreseen: PostgreSQL logs a broken one as an error, with its values.
     """
-    statement = insert(model).values(values).on_conflict_do_nothing().returning(model)
-    row = db.session.scalar(statement)
+    row = insert_if_free(model, **values)
     if row is None:
         raise taken
     return row
+
+
+def insert_if_free(model: type[T], **values: Any) -> T | None:
+    """Write a row at once; None when a unique index has another one in its place, which takes a number all the same."""
+    statement = insert(model).values(values).on_conflict_do_nothing().returning(model)
+    return db.session.scalar(statement)
 
 
 def found(row: T | None) -> T:

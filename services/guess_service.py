@@ -102,6 +102,15 @@ def forget(user_id: int) -> None:
     _execute(delete(PasswordTry).where(PasswordTry.account == _digest(email or "")))
 
 
+def start_over(user: User) -> None:
+    """The owner has shown by mail whose account it is: nothing is counted, and the browser in use is a known one.
+
+    Or whoever guesses at this account could still keep its owner out: unknown devices wait together.
+    """
+    known_device_service.remember_browser(user)
+    forget(user.id)
+
+
 def purge() -> int:
     """Delete failures of which nothing is left; returns how many rows. At most 5,000 at a time."""
     is_stale = PasswordTry.last_failed_at <= now() - LIFE

@@ -15,12 +15,10 @@ from models.base import AnyRow, now
 from models.enums import SessionKind
 from models.identity import ExternalIdentity
 from services import (
-    api_key_service,
     audit_service,
-    factor_service,
+    first_proof_service,
     issuer_service,
     issuer_tokens,
-    link_service,
     passkey_service,
     security_service,
     session_service,
@@ -225,18 +223,11 @@ def _register(shown: Shown, email: str) -> User:
 
 
 def _take_over(user: User, shown: Shown) -> None:
-    """Whoever made this account never showed that the address was his: nothing that he set opens it any more."""
-    if user.password_hash is not None:  # not an invitation: its name is that stranger's choice too
+    """Nothing that was set before opens the account any more, its password included."""
+    if user.password_hash is not None:  # not an invitation: its name is a stranger's choice too
         user.name = _name(shown, user.email)
     user.password_hash = None
-    user.email_verified = True
-    db.session.execute(delete(ExternalIdentity).where(ExternalIdentity.user_id == user.id))
-    factor_service.forget_all(user)
-    api_key_service.revoke_all(user.id)
-    link_service.forget_all(user.id)
-    link_service.forget_not_me(user.id)
-    ended = session_service.end_all(user.id)
-    audit_service.record("account:email:verify", actor_id=user.id, issuer=shown.issuer, ended=ended)
+    first_proof_service.confirm(user, issuer=shown.issuer)
 
 
 def _add(user: User, shown: Shown) -> None:

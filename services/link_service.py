@@ -1,13 +1,16 @@
 """One-time links and typed codes: made, looked at, and used once; a newer one replaces the older ones.
 
-Only the links that say "this was not me" live side by side: every security mail has its own.
+Two kinds live side by side: those that say "this was not me", as every security mail has its own, and those that
+confirm an address, as every registration has its own (ADR-015).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
 
 from models import OneTimeToken, User, db
 from models.base import now
@@ -23,10 +26,56 @@ NOT_ME_LIFE = timedelta(days=7)
 TO_ITS_ADDRESS = frozenset(TokenPurpose) - {TokenPurpose.CHANGE_EMAIL, TokenPurpose.NOT_ME}
 
 
-def make_verification(user: User) -> tuple[str, str]:
-    """A link token and a code that confirm the account's address."""
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What somebody registered with, until the link of this very registration makes it the account's."""
+
+    name: str
+    password_hash: str
+
+
+def make_verification(
+    user: User, registration: Registration | None = None, *, browser_hash: bytes | None = None
+) -> tuple[str, str]:
+    """A link token and a code that confirm the account's address; the earlier ones stay good until one is used.
+
+    `registration` is what they make the account's, `browser_hash` the browser that asked for them.
+    """
     code = token_service.new_code()
-    return _make(TokenPurpose.VERIFY_EMAIL, user, user.email, verify_life(), code=code), code
+    token = _add(
+        TokenPurpose.VERIFY_EMAIL,
+        user.id,
+        user.email,
+        verify_life(),
+        code_hash=token_service.code_digest(code, user.email),
+        code_expires_at=now() + CODE_LIFE,
+        name=registration.name if registration else None,
+        password_hash=registration.password_hash if registration else None,
+        browser_hash=browser_hash,
+    )
+    return token, code
+
+
+def registration_of(user_id: int, browser_hash: bytes | None) -> Registration | None:
+    """What was last registered for an account in this browser, as long as a link of it is good."""
+    row = db.session.execute(
+        select(OneTimeToken.name, OneTimeToken.password_hash)
+        .where(
+            *_confirms(user_id),
+            OneTimeToken.browser_hash == (browser_hash or b""),
+            OneTimeToken.password_hash.is_not(None),
+        )
+        .order_by(OneTimeToken.id.desc())
+        .limit(1)
+    ).first()
+    return Registration(row[0], row[1]) if row and row[0] and row[1] else None
+
+
+def is_contested(user_id: int) -> bool:
+    """Whether somebody registered this account's address with another password than the account was made with."""
+    is_other = OneTimeToken.password_hash != User.password_hash
+    asked = exists().where(*_confirms(user_id), User.id == user_id, is_other)
+    return bool(db.session.scalar(select(asked)))
 
 
 def verify_life() -> timedelta:
@@ -36,12 +85,12 @@ def verify_life() -> timedelta:
 
 def make_email_change(user: User, email: str) -> str:
     """A link token that makes `email` the account's address."""
-    return _make(TokenPurpose.CHANGE_EMAIL, user, email, verify_life())
+    return _replace(TokenPurpose.CHANGE_EMAIL, user, email, verify_life())
 
 
 def make_reset(user: User) -> str:
     """A link token that sets a new password."""
-    return _make(TokenPurpose.RESET_PASSWORD, user, user.email, reset_life())
+    return _replace(TokenPurpose.RESET_PASSWORD, user, user.email, reset_life())
 
 
 def reset_life() -> timedelta:
@@ -51,7 +100,7 @@ def reset_life() -> timedelta:
 
 def make_invitation(user: User) -> str:
     """A link token that sets the first password."""
-    return _make(TokenPurpose.INVITE, user, user.email, invite_life())
+    return _replace(TokenPurpose.INVITE, user, user.email, invite_life())
 
 
 def invite_life() -> timedelta:
@@ -61,12 +110,12 @@ def invite_life() -> timedelta:
 
 def make_restoring(user: User, *, until: datetime) -> str:
     """A link token that keeps an account which is to be deleted."""
-    return _make(TokenPurpose.RESTORE_ACCOUNT, user, user.email, until - now())
+    return _replace(TokenPurpose.RESTORE_ACCOUNT, user, user.email, until - now())
 
 
 def make_download(user: User, *, until: datetime) -> str:
     """A link token that hands out the copy of somebody's data."""
-    return _make(TokenPurpose.DOWNLOAD_EXPORT, user, user.email, until - now())
+    return _replace(TokenPurpose.DOWNLOAD_EXPORT, user, user.email, until - now())
 
 
 def make_not_me(user: User, email: str) -> str:
@@ -118,8 +167,8 @@ def look(token: str, purpose: TokenPurpose) -> OneTimeToken:
     return row
 
 
-def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
-    """Use the link up; of two at once one wins. Raises LinkExpired, also for accounts that are suspended.
+def hold(token: str, purpose: TokenPurpose) -> OneTimeToken:
+    """The link's row, locked and not used up yet. Raises LinkExpired, also for accounts that are suspended.
 
     The account is locked first, as by everybody who makes its links worthless: nobody waits for each other in a ring.
     """
@@ -129,36 +178,37 @@ def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
     row = db.session.scalar(_live(token, purpose).with_for_update(of=OneTimeToken))
     if row is None:
         raise LinkExpired
+    return row
+
+
+def use(token: str, purpose: TokenPurpose) -> OneTimeToken:
+    """Use the link up; of two at once one wins. Raises as `hold`."""
+    row = hold(token, purpose)
     db.session.delete(row)
     db.session.flush()  # the row is gone for whoever waited for it
     return row
 
 
-def use_code(email: str, code: str) -> OneTimeToken:
-    """Use a typed code up. Five wrong tries, or ten minutes, and it is worth nothing. Raises WrongCode."""
-    is_its = User.email == email
-    user_id = db.session.scalar(select(User.id).where(is_its).with_for_update())  # first, as in `use`
-    row = db.session.scalar(
-        select(OneTimeToken)
-        .where(
-            OneTimeToken.user_id == (user_id or 0),
-            OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
-            OneTimeToken.email == email,
-            OneTimeToken.code_expires_at > now(),
-            OneTimeToken.attempts < CODE_TRIES,
-        )
-        .order_by(OneTimeToken.id.desc())
-        .limit(1)
-        .with_for_update()
+def hold_code(user_id: int, email: str, code: str) -> OneTimeToken:
+    """The row of a typed code, locked and not used up yet: of all codes that are good for the account just now.
+
+    Five wrong tries make every one of them worthless. `user_id` is 0 for nobody's address: that takes the same
+    statements. The account must be locked. Raises WrongCode.
+    """
+    is_good = (
+        *_confirms(user_id),
+        OneTimeToken.code_expires_at > now(),
+        OneTimeToken.attempts < CODE_TRIES,
     )
+    rows = db.session.scalars(
+        select(OneTimeToken).where(*is_good).order_by(OneTimeToken.id.desc()).with_for_update()
+    ).all()
     digest = token_service.code_digest("".join(filter(str.isdigit, code)), email)
+    row = next((row for row in rows if token_service.same(row.code_hash or b"", digest)), None)
     if row is None:
-        raise WrongCode
-    if row.code_hash is None or not token_service.same(row.code_hash, digest):
-        row.attempts += 1
+        counted = update(OneTimeToken).where(*is_good).values(attempts=OneTimeToken.attempts + 1)
+        db.session.execute(counted)
         raise WrongCode  # which keeps the counted try
-    db.session.delete(row)
-    db.session.flush()  # as in `use`
     return row
 
 
@@ -171,6 +221,12 @@ def pending_address(user_id: int) -> str | None:
             OneTimeToken.expires_at > now(),
         )
     )
+
+
+def forget_verifications(user_id: int) -> None:
+    """Make every link and code worthless that confirms an account's address: it is confirmed."""
+    is_one = OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL
+    db.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id, is_one))
 
 
 def forget_all(user_id: int) -> None:
@@ -202,9 +258,20 @@ def _says_not_me(user_id: int) -> tuple[ColumnElement[bool], ...]:
     )
 
 
+def _confirms(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        OneTimeToken.user_id == user_id,
+        OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
+        OneTimeToken.expires_at > now(),
+    )
+
+
 def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
-    is_its_address = OneTimeToken.email == User.email
-    is_owned = User.is_active & is_its_address if purpose in TO_ITS_ADDRESS else User.is_active
+    is_owned: ColumnElement[bool] = User.is_active.expression
+    if purpose in TO_ITS_ADDRESS:
+        is_owned &= OneTimeToken.email == User.email
+    if purpose == TokenPurpose.VERIFY_EMAIL:
+        is_owned &= ~User.email_verified
     return (
         select(OneTimeToken)
         .outerjoin(User, User.id == OneTimeToken.user_id)
@@ -217,21 +284,15 @@ def _live(token: str, purpose: TokenPurpose) -> Select[OneTimeToken]:
     )
 
 
-def _make(purpose: TokenPurpose, user: User, email: str, life: timedelta, *, code: str | None = None) -> str:
+def _replace(purpose: TokenPurpose, user: User, email: str, life: timedelta) -> str:
     db.session.execute(
         delete(OneTimeToken).where(OneTimeToken.user_id == user.id, OneTimeToken.purpose == purpose)
     )
-    return _add(purpose, user.id, email, life, code=code)
+    return _add(purpose, user.id, email, life)
 
 
 def _add(
-    purpose: TokenPurpose,
-    user_id: int | None,
-    email: str | None,
-    life: timedelta,
-    *,
-    code: str | None = None,
-    claimed_at: ColumnElement[datetime] | None = None,
+    purpose: TokenPurpose, user_id: int | None, email: str | None, life: timedelta, **columns: Any
 ) -> str:
     token = token_service.new_token()
     db.session.add(
@@ -240,10 +301,8 @@ def _add(
             user_id=user_id,
             email=email,
             token_hash=token_service.digest(token),
-            code_hash=token_service.code_digest(code, email or "") if code else None,
-            code_expires_at=now() + CODE_LIFE if code else None,
-            claimed_at=claimed_at,
             expires_at=now() + life,
+            **columns,
         )
     )
     return token

@@ -50,11 +50,17 @@ def replace(data: bytes, *, by: Principal) -> User:
 def remove(*, by: Principal) -> None:
     """Have no picture. Does nothing when there is none."""
     user = user_service.load(by.user_id)
+    if forget(user):
+        audit_service.record("account:picture:remove", actor_id=user.id)
+
+
+def forget(user: User) -> bool:
+    """Take an account's picture away without a word; tells whether there was one. Its files go after the commit."""
     if user.picture is None:
-        return
+        return False
     former, user.picture = user.picture, None
-    audit_service.record("account:picture:remove", actor_id=user.id)
     after_commit(lambda: media_service.discard(former))
+    return True
 
 
 def purge() -> int:

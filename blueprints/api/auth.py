@@ -7,7 +7,7 @@ from flask import Blueprint
 from blueprints.http.access import anyone, enrolling, leaving, signed_in
 from blueprints.http.endpoint import endpoint
 from blueprints.http.even import evenly
-from services import auth_service, refresh_service, session_service, sign_in_service
+from services import auth_service, refresh_service, registration_service, session_service, sign_in_service
 from services.errors import (
     EmailNotVerified,
     InvalidCredentials,
@@ -61,7 +61,7 @@ def register(body: RegisterIn) -> None:
 
     The answer is the same whether or not the address is known. A mail with a link and a code confirms the address.
     """
-    auth_service.register(body)
+    registration_service.register(body)
 
 
 @bp.post("/login")
@@ -184,19 +184,25 @@ def logout_all(by: Principal) -> None:
 @endpoint(allow=anyone, body=EmailIn, status=202, message=MAIL_IS_ON_ITS_WAY)
 def request_verification(body: EmailIn) -> None:
     """Ask for another mail that confirms the address."""
-    auth_service.request_verification(body.email)
+    registration_service.request_verification(body.email)
 
 
 @bp.post("/verify-email")
+@evenly
 @endpoint(
     allow=anyone,
     body=VerifyIn,
     message="The address is confirmed. You can sign in now.",
-    errors=(LinkExpired,),
+    errors=(LinkExpired, WeakPassword),
 )
 def verify_email(body: VerifyByLinkIn | VerifyByCodeIn) -> None:
-    """Confirm the address with the token of the mailed link, or with address and code."""
-    auth_service.verify_email(body)
+    """Confirm the address with the token of the mailed link, or with address and code.
+
+    What a program registered counts as it stands, as long as nobody registered the address with another password. What
+    a browser registered needs a new `password`: whoever reads the mail may not be who registered. Whatever was set in
+    the account before, such as sessions, passkeys and keys, is gone.
+    """
+    registration_service.verify_email(body, by=None)
 
 
 @bp.post("/password/forgot")

@@ -48,6 +48,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 NOT_GRANTED = "A key, or an issuer's token, changes only what one of its scopes names. Sign in for this."
 #: In the cookie, for pages that can't ask the database: a time, and neither name nor token.
 IMPERSONATION_ENDS = "impersonation_ends"
+#: In the cookie, before its purpose: the token of a mailed link that was opened and not used yet.
+LINK = "link:"
 #: In the environment of a request, once it is known.
 IMPERSONATED = "portico.impersonated"
 #: What `token_service.new_token` writes: 256 bits, nothing else is believed of a cookie.
@@ -243,12 +245,15 @@ def signed_in_visitor() -> Principal:
 def sign_in(token: str, principal: Principal) -> None:
     """Give this browser the session `token` stands for; everything it had before is dropped (session fixation).
 
+    But for mailed links that it has opened: some are for those who are signed in. They open nothing by themselves.
     Another session it had is over, not merely forgotten (ASVS 7.2.4).
     """
     before = visitor()
     if before is not None and before.session_id != principal.session_id:
         session_service.log_out(before)
+    opened = {name: value for name, value in session.items() if name.startswith(LINK)}
     session.clear()
+    session.update(opened)
     login_user(Visitor(token, principal))
     keep_device()
 

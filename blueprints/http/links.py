@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response, current_app, request, session
 
+from blueprints.http.access import LINK, visitor
 from blueprints.http.redirects import see_other
 from services import auth_service
 from services.errors import LinkExpired
@@ -31,7 +32,7 @@ def by_link(purpose: LinkPurpose) -> Callable[[View], View]:
                 return _act(purpose, view, given)
             token = request.args.get("token", "")
             if token and _comes_back():
-                auth_service.look_at_link(token, purpose)
+                auth_service.look_at_link(token, purpose, by=None)  # whose it is, the page without it tells
                 session[_key(purpose)] = token
                 return see_other(request.path)
             link = _look(token or session.get(_key(purpose), ""), purpose)
@@ -63,7 +64,7 @@ def _act(purpose: LinkPurpose, view: View, given: dict[str, Any]) -> Any:
 
 
 def _look(token: str, purpose: LinkPurpose) -> LinkOut | None:
-    return auth_service.look_at_link(token, purpose) if token else None
+    return auth_service.look_at_link(token, purpose, by=visitor()) if token else None
 
 
 def _comes_back() -> bool:
@@ -72,4 +73,4 @@ def _comes_back() -> bool:
 
 
 def _key(purpose: LinkPurpose) -> str:
-    return f"link:{purpose}"
+    return f"{LINK}{purpose}"

@@ -1,7 +1,7 @@
 """Bring every address to one spelling, and let it be unique as it is.
 
 Revision ID: 0017
-Revises: 0015
+Revises: 0016
 
 May stop before it has changed anything (docs/deployment.md, One spelling for each address). Whatever else stops it, it
 can be run again: each step finds what is left to do.
@@ -15,7 +15,7 @@ from alembic import op
 from alembic.util import CommandError
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -1,5 +1,7 @@
 """What accounts, roles and their ways of signing in can refuse, by name."""
 
+from typing import Literal
+
 from services.errors.kinds import BadRequest, Conflict, Forbidden, Invalid, LinkExpired, NotAuthenticated
 
 
@@ -121,6 +123,14 @@ class SecondFactorRequired(Forbidden):
     remedy = "Add an authenticator app or a passkey: POST /api/v1/users/me/totp, or the page Security."
 
 
+class OtherAccount(Forbidden):
+    """403: the link is for another account than the one that is signed in."""
+
+    title = "The link is for another account"
+    default_message = "This link is for another account. Sign in to the one that asked for it."
+    remedy = "Sign out, and sign in to the account that asked for the link."
+
+
 class ImpersonationRefused(Forbidden):
     """403: only the person may do this, and nobody who is signed in as the person."""
 
@@ -215,6 +225,17 @@ class InvalidCode(Invalid):
     def __init__(self) -> None:
         fault = {"field": "code", "error": self.default_message.rstrip("."), "code": "wrong_code"}
         super().__init__(details={"field": fault["field"], "error": fault["error"], "errors": [fault]})
+
+
+class PasswordNeeded(Invalid):
+    """422: the link or the code is good, and needs a password beside it; `asks` names the field."""
+
+    default_message = "This was not registered here, or you are signed in: a password is needed."
+
+    def __init__(self, asks: Literal["current_password", "password"]) -> None:
+        self.asks = asks
+        fault = {"field": asks, "error": "This is needed", "code": "missing"}
+        super().__init__(details={"field": asks, "error": fault["error"], "errors": [fault]})
 
 
 class WeakPassword(Invalid):

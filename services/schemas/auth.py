@@ -11,6 +11,9 @@ from services.schemas.user import UserOut
 #: What a mailed link is good for.
 LinkPurpose = TokenPurpose
 
+#: What a link that confirms an address needs beside itself: the account's password, or a new one.
+Asks = Literal["current_password", "password"]
+
 #: Six digits as typed; blanks between them don't matter.
 TypedCode = Annotated[
     str,
@@ -71,6 +74,8 @@ class LinkOut(Out):
     token: str
     email: str
     name: str
+    asks: Asks | None
+    """What it needs beside itself; None for the button alone."""
 
 
 class NotMeOut(Out):
@@ -96,10 +101,38 @@ class EmailIn(In):
     email: Email = Field(title="E-mail address")
 
 
+#: What a person chooses while confirming an address, where the registration does not count as it stands.
+ChosenName = Annotated[
+    Name | None,
+    Field(
+        title="Name",
+        description="With `password`: the account's name. Without it, what stands before the @ of the address.",
+    ),
+]
+ChosenPassword = Annotated[
+    Password | None,
+    Field(
+        title="Password",
+        description=(
+            "A new password. Needed for what was registered in a browser, and for an address that several registered."
+        ),
+    ),
+]
+OwnPassword = Annotated[
+    Password | None,
+    Field(
+        title="Current password",
+        description="In a session of the account: everything that was set in it stays.",
+    ),
+]
+
+
 class VerifyByLinkIn(In):
     """The token of a mailed link."""
 
     token: Opaque = Field(title="Token")
+    name: ChosenName = None
+    password: ChosenPassword = None
 
 
 class VerifyByCodeIn(In):
@@ -107,6 +140,46 @@ class VerifyByCodeIn(In):
 
     email: Email = Field(title="E-mail address")
     code: TypedCode = Field(title="Code")
+    name: ChosenName = None
+    password: ChosenPassword = None
+
+
+class VerifyHereByLinkIn(VerifyByLinkIn):
+    """The same in a browser, which may be signed in to the account."""
+
+    current_password: OwnPassword = None
+
+
+class VerifyHereByCodeIn(VerifyByCodeIn):
+    """The same in a browser, which may be signed in to the account."""
+
+    current_password: OwnPassword = None
+
+
+class ConfirmOwnByLinkIn(VerifyHereByLinkIn):
+    """The page of the link, in a session of the account."""
+
+    current_password: Password = Field(title="Current password")
+
+
+class ConfirmOwnByCodeIn(VerifyHereByCodeIn):
+    """The page of the code, in a session of the account."""
+
+    current_password: Password = Field(title="Current password")
+
+
+class ConfirmAsNewByLinkIn(VerifyHereByLinkIn):
+    """The page of the link, in another browser than the one that registered."""
+
+    name: Name = Field(title="Name")
+    password: Password = Field(title="Password")
+
+
+class ConfirmAsNewByCodeIn(VerifyHereByCodeIn):
+    """The page of the code, in another browser than the one that registered."""
+
+    name: Name = Field(title="Name")
+    password: Password = Field(title="Password")
 
 
 def _way_to_verify(given: Any) -> str:
@@ -118,6 +191,17 @@ VerifyIn = Annotated[
     Annotated[VerifyByLinkIn, Tag("VerifyByLinkIn")] | Annotated[VerifyByCodeIn, Tag("VerifyByCodeIn")],
     Discriminator(_way_to_verify),
 ]
+VerifyHereIn = Annotated[
+    Annotated[VerifyHereByLinkIn, Tag("VerifyByLinkIn")]
+    | Annotated[VerifyHereByCodeIn, Tag("VerifyByCodeIn")],
+    Discriminator(_way_to_verify),
+]
+
+
+class TokenIn(In):
+    """The token of a mailed link that needs nothing else."""
+
+    token: Opaque = Field(title="Token")
 
 
 class ResetPasswordIn(In):
