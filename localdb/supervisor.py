@@ -85,10 +85,21 @@ def _stop_when_asked(server: subprocess.Popen[bytes]) -> None:
 def _stop_after_last_user(descriptor: int, server: subprocess.Popen[bytes]) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     server.send_signal(signal.SIGINT)
+    _wake(server.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(PATIENCE_SECONDS)
         return
     server.send_signal(signal.SIGQUIT)  # immediate shutdown: the next start recovers from the log
+
+
+def _wake(server: int) -> None:
+    """Let a server go on that somebody has halted: while it is, it heeds no signal but the one that spoils data."""
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        children += map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())
+    for pid in (*children, server):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGCONT)
 
 
 if __name__ == "__main__":

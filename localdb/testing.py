@@ -11,9 +11,11 @@ import hashlib
 import os
 import re
 import secrets
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -39,8 +41,8 @@ class Databases:
         self._build = build
         self._owner = secrets.randbelow(2**31)
         self._made = 0
-        self._admin = _connect(self._url)
-        self._execute("SELECT pg_advisory_lock(%s, %s)", OWNER_LOCK, self._owner)
+        self._is_closed = False
+        self._admin = self._connected()
 
     def create(self, name: str = "test") -> str:
         """SQLAlchemy's URL of a new database that holds what the migrations make."""
@@ -70,8 +72,9 @@ class Databases:
 
     def close(self) -> None:
         """Drop what this process has made and let go of the server."""
-        if self._admin.closed:
+        if self._is_closed:
             return
+        self._is_closed = True
         try:
             self._drop_all(f"t_{self._owner}_")
         finally:
@@ -136,9 +139,8 @@ class Databases:
         )
 
     def _names(self, prefix: str) -> list[str]:
-        with self._admin.cursor() as cursor:
-            cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,))
-            return [name for (name,) in cursor.fetchall()]
+        rows = self._ask("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", prefix)
+        return [name for (name,) in rows]
 
     def _drop_all(self, prefix: str) -> None:
         for database in self._names(prefix):
@@ -151,14 +153,27 @@ class Databases:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{database}"))
 
     def _run(self, statement: Composable) -> None:
-        with self._admin.cursor() as cursor:
-            cursor.execute(statement)
+        self._ask(statement)
 
     def _execute(self, statement: str, *values: object) -> object:
+        rows = self._ask(statement, *values)
+        return rows[0][0] if rows else None
+
+    def _ask(self, statement: str | Composable, *values: object) -> list[Any]:
+        """Its rows. A connection that the server has ended fails what it was in the middle of, and nothing after."""
+        if _has_ended(self._admin):
+            self._admin.close()
+            self._admin = self._connected()
         with self._admin.cursor() as cursor:
-            cursor.execute(statement, values)
-            row = cursor.fetchone()
-        return row[0] if row else None
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _connected(self) -> psycopg2.extensions.connection:
+        """A connection that owns our number."""
+        made = _connect(self._url)
+        with made.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", (OWNER_LOCK, self._owner))
+        return made
 
 
 @contextmanager
@@ -193,6 +208,15 @@ def _connect(url: str) -> psycopg2.extensions.connection:
         raise LocalDatabaseError(f"The tests' server does not answer (TEST_DATABASE_URL): {error}") from error
     connection.autocommit = True
     return connection
+
+
+def _has_ended(connection: psycopg2.extensions.connection) -> bool:
+    """Whether the server has hung up: an idle connection has nothing to read until then."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _driver_url(url: str) -> str:

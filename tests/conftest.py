@@ -4,7 +4,7 @@ Alice owns, Bob is her peer, Charlie is a stranger, Ada administers.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,11 +37,12 @@ def migrate(url: str) -> None:
 
 
 def dispose(app: Flask) -> None:
-    """Close every connection of an app."""
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
-    app.extensions["counter_engine"].dispose()
+    """Close every connection of an app, one after the other, whatever has become of them."""
+    with ExitStack() as undo:
+        undo.callback(app.extensions["counter_engine"].dispose)
+        undo.enter_context(app.app_context())
+        undo.callback(db.engine.dispose)
+        undo.callback(db.session.remove)
 
 
 @pytest.fixture(scope="session")
@@ -89,26 +90,39 @@ def app(request: pytest.FixtureRequest) -> Iterator[Flask]:
         yield request.getfixturevalue("real_app")
         return
     app: Flask = request.getfixturevalue("shared_app")
+    with ExitStack() as undo:
+        undo.callback(_forget_counts, app)
+        _join_outer_transaction(app, undo)
+        budget.reset()
+        yield app
+
+
+def _join_outer_transaction(app: Flask, undo: ExitStack) -> None:
+    """Let everybody use one connection, in a transaction that `undo` rolls back.
+
+    Each step is undone by itself: a connection that the server has ended fails its own test and no other.
+    """
     with app.app_context():
         engines = cast("dict[Any, Any]", db.engines)
         kept = dict(engines)
         connection = engines[None].connect()
-        outer = connection.begin()
+        undo.callback(db.session.registry.registry.clear)
+        undo.callback(engines.update, kept)
+        undo.callback(_join_by, "conditional_savepoint")
+        undo.callback(connection.close)
+        undo.callback(connection.begin().rollback)
         engines[None] = engines["reading"] = connection  # a connection serves as well
-        db.session.session_factory.configure(join_transaction_mode="create_savepoint")
-    budget.reset()
-    try:
-        yield app
-    finally:
-        with app.app_context():
-            db.session.remove()
-            outer.rollback()
-            connection.close()
-            engines.update(kept)
-            db.session.session_factory.configure(join_transaction_mode="conditional_savepoint")
-        with app.extensions["counter_engine"].connect() as counters:
-            counters.execute(text("DELETE FROM rate_limits"))
-            counters.execute(text("DELETE FROM password_tries"))
+        _join_by("create_savepoint")
+
+
+def _join_by(mode: str) -> None:
+    db.session.session_factory.configure(join_transaction_mode=mode)
+
+
+def _forget_counts(app: Flask) -> None:
+    with app.extensions["counter_engine"].connect() as counters:
+        counters.execute(text("DELETE FROM rate_limits"))
+        counters.execute(text("DELETE FROM password_tries"))
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import held
+
 pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -79,15 +81,17 @@ class Machine:
     def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
         """Start ./run from another folder, without a home and with a strict umask."""
         environment = {"PATH": str(self.bin), "PLAYED": str(self.bin), "REAL_PYTHON": sys.executable}
-        return subprocess.Popen(
-            [self.checkout / "run", *words],
-            cwd="/",
-            env=environment | variables,
-            umask=0o077,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return held(
+            subprocess.Popen(
+                [self.checkout / "run", *words],
+                cwd="/",
+                env=environment | variables,
+                umask=0o077,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
 
     def run(self, *words: str, **variables: str) -> tuple[int, str, str]:
@@ -249,7 +253,7 @@ def test_two_at_once_install_once(with_uv: Machine) -> None:
 
 
 def test_lock_of_a_dead_run_is_no_obstacle(with_uv: Machine) -> None:
-    with subprocess.Popen(["true"]) as gone:
+    with held(subprocess.Popen(["true"])) as gone:
         pass
     (with_uv.checkout / ".venv.lock").symlink_to(str(gone.pid))
     assert with_uv.run()[:2] == (0, "flask start\n")

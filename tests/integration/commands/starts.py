@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.integration.localdb.servers import until
+from tests.processes import held
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_SECONDS = 60
@@ -51,14 +52,16 @@ class Start:
         self.data = folder / "data"
         self.log = folder / f"start-{len(list(folder.glob('start-*')))}.log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, *words],
-                cwd=ROOT,
-                env=clean_variables(folder, **(variables or {})),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self.process = held(
+                subprocess.Popen(
+                    [sys.executable, *program, *words],
+                    cwd=ROOT,
+                    env=clean_variables(folder, **(variables or {})),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             )
 
     @property

@@ -15,6 +15,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from tests.processes import held
+
 ROOT = Path(__file__).resolve().parents[3]
 HOST = "portico.test"
 # Bytecode is told apart by seconds and size, which a test's change of code may leave as they were.
@@ -72,18 +74,22 @@ class Gunicorn:
             if name in os.environ
         }
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [
-                    *under,
-                    str(Path(sys.executable).with_name("gunicorn")),  # USR2 starts what stands here once more
-                    *("--chdir", str(folder)),
-                    *("--config", str(ROOT / "gunicorn.conf.py")),
-                    f"{module}:application",
-                ],
-                env={**kept, **QUICK, "PORT": str(self.port), **variables},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
+            self.process = held(
+                subprocess.Popen(
+                    [
+                        *under,
+                        str(
+                            Path(sys.executable).with_name("gunicorn")
+                        ),  # USR2 starts what stands here once more
+                        *("--chdir", str(folder)),
+                        *("--config", str(ROOT / "gunicorn.conf.py")),
+                        f"{module}:application",
+                    ],
+                    env={**kept, **QUICK, "PORT": str(self.port), **variables},
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             )
         try:
             until(lambda: self.get("/health") is not None, seconds=40, what=f"an answer; see {log}")
@@ -126,11 +132,16 @@ class Nginx:
             self.http_port, self.https_port = free_port(), free_port()
             self._configure(upstream)
             self.check()
-            started = subprocess.run(self._command(), capture_output=True, text=True, timeout=60, check=False)
-            if started.returncode == 0:
+            self.process = self._start()
+            until(
+                lambda: self.process.poll() is not None or get(self.http_port, "/") is not None,
+                seconds=20,
+                what="nginx listens",
+            )
+            if self.process.poll() is None:
                 break
-            assert tries_left, started.stderr  # else somebody was quicker to take one of the ports
-        until(lambda: get(self.http_port, "/") is not None, seconds=20, what="nginx listens")
+            # Else somebody was quicker to take one of the ports.
+            assert tries_left, (folder / "said").read_text()
 
     def check(self) -> None:
         """Have nginx test its configuration; fails with what it says."""
@@ -141,9 +152,8 @@ class Nginx:
 
     def stop(self) -> None:
         """End it, and wait until it has."""
-        pid = int((self.folder / "pid").read_text())
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{pid}").exists(), seconds=10, what="nginx ends")
+        self.process.terminate()
+        self.process.wait(timeout=10)
 
     def trust(self) -> ssl.SSLContext:
         """A client's TLS context that trusts this nginx and nobody else."""
@@ -156,8 +166,12 @@ class Nginx:
         )
         return self.trust().wrap_socket(plain, server_hostname=HOST)
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "said").open("wb") as said:
+            return held(subprocess.Popen(self._command(), stdout=said, stderr=said, start_new_session=True))
+
     def _command(self) -> list[str]:
-        return [NGINX, "-c", str(self.folder / "nginx.conf"), "-g", f"pid {self.folder}/pid;"]
+        return [NGINX, "-c", str(self.folder / "nginx.conf"), "-g", f"daemon off; pid {self.folder}/pid;"]
 
     def _configure(self, upstream: str) -> None:
         make_secrets = ["sh", str(ROOT / "deploy/make-secrets.sh"), HOST, str(self.folder)]

@@ -13,6 +13,7 @@ import pytest
 from localdb.testing import Databases
 from tests.integration.deploy.servers import ROOT, free_port, until
 from tests.integration.faults.servers import NAMED, PRODUCTION
+from tests.processes import held
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 COMMAND = (
@@ -35,12 +36,15 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
 def test_granian_serves_the_same_application(test_databases: Databases, tmp_path: Path) -> None:
     port = free_port()
     with test_databases.fresh_database("granian") as url, (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *COMMAND.format(port=port).split()],
-            cwd=ROOT,
-            env={**os.environ, **PRODUCTION, "FLASK_CONFIG": "production", "DATABASE_URL": url},
-            stdout=log,
-            stderr=log,
+        process = held(
+            subprocess.Popen(
+                [sys.executable, "-m", *COMMAND.format(port=port).split()],
+                cwd=ROOT,
+                env={**os.environ, **PRODUCTION, "FLASK_CONFIG": "production", "DATABASE_URL": url},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         )
         try:
             until(lambda: ask(port, "GET", "/health")[0] == 200, seconds=60, what="up")

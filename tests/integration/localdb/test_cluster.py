@@ -22,6 +22,7 @@ from tests.integration.localdb.servers import (
     start_user,
     until,
 )
+from tests.processes import held
 
 pytestmark = pytest.mark.integration
 
@@ -92,12 +93,14 @@ def test_a_program_that_replaces_the_process_holds_the_server(data: Path) -> Non
         "Cluster(Path(sys.argv[1]), settings=THROWAWAY).acquire().keep_through_exec()\n"
         "os.execvp('sh', ['sh', '-c', 'echo replaced; read line'])"
     )
-    replaced = subprocess.Popen(
-        [sys.executable, "-c", script, data],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    replaced = held(
+        subprocess.Popen(
+            [sys.executable, "-c", script, data],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     )
     assert replaced.stdout is not None
     assert replaced.stdout.readline() == "replaced\n"

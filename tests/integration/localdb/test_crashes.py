@@ -21,6 +21,7 @@ from tests.integration.localdb.servers import (
     start_user,
     until,
 )
+from tests.processes import held
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def sleeper() -> Iterator[int]:
     """A living process that has nothing to do with PostgreSQL."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+    with held(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])) as process:
         yield process.pid
         process.kill()
 

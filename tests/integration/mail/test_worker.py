@@ -21,6 +21,7 @@ from services.base_service import unit_of_work
 from services.worker import Worker
 from tests.integration.mail.desk import Outbox, SetAll, Write
 from tests.integration.mail.postbox import Postbox, Received
+from tests.processes import held
 
 pytestmark = [pytest.mark.integration, pytest.mark.real_database]
 
@@ -244,12 +245,14 @@ def process(app: Flask) -> Iterator[subprocess.Popen[str]]:
     """A worker in a process of its own, ready, for the block."""
     settings = {name: app.config[name] for name in SETTINGS}
     settings["DATABASE_URL"] = app.config["SQLALCHEMY_DATABASE_URI"]
-    running = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, json.dumps(settings)],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
+    running = held(
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(settings)],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     )
     try:
         assert running.stdout is not None

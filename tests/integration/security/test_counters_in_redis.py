@@ -18,6 +18,7 @@ from services.errors import RateLimited
 from services.throttle_service import spend
 from tests.conftest import POOL, dispose
 from tests.integration.mail.postbox import make_certificate
+from tests.processes import held
 
 LIMIT = RateLimitItemPerHour(3, namespace="tried")
 OTHER = RateLimitItemPerHour(3, namespace="other")
@@ -29,6 +30,7 @@ def redis(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A server on a port and on a socket."""
     server = ValkeyServer(data_dir=tmp_path / "data", config={"unixsocket": str(tmp_path / "redis.sock")})
     server.start()
+    held(server._process)
     yield server
     server.stop()
 
