@@ -21,8 +21,8 @@ class Limits(Settings):
     API_REQUESTS_PER_MINUTE: Annotated[int, Field(ge=1)] = 600
     """Calls a user, or an address without one, may make."""
     EVEN_ANSWERS_MILLISECONDS: Annotated[int, Field(ge=0, le=2000)] = 150
-    """Registering, and asking for a mail with a link, is answered no sooner than this: the clock must not tell who has
-    an account. More than these requests take when the machine is busy."""
+    """Registering, confirming, and asking for a mail with a link, is answered no sooner than this: the clock must not
+    tell who has an account. More than these requests take when the machine is busy."""
     SPRAY_LIMIT: Annotated[int, Field(ge=10)] = 1000
     """Wrong passwords from unknown devices in five minutes, all accounts together, that are still usual. Above it
     such devices get fewer tries and administrators a mail (docs/security/throttling.md)."""
