@@ -27,6 +27,7 @@ HOST_NAME = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I
 )
 ADDRESS = re.compile(r"[^\s@<>\x00-\x1f]{1,64}@[^\s@<>\x00-\x1f]{1,253}")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 DRIVER = "postgresql+psycopg2://"
 VERIFIED = frozenset({"verify-ca", "verify-full"})
 REDIS_SOCKET = "redis+unix"
@@ -122,7 +123,10 @@ def host(value: str) -> str:
 
 
 def base_url(value: str) -> str:
-    """An http or https URL of a host and perhaps a port, nothing more."""
+    """An http or https URL of a host and perhaps a port, nothing more; without the port where it is the scheme's own.
+
+    Browsers leave that port out of the origins that they send, and this is compared with them (RFC 6454 section 6.2).
+    """
     if not value:
         return ""
     try:
@@ -134,7 +138,10 @@ def base_url(value: str) -> str:
         raise ValueError("must look like https://app.example.com")
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be a host alone, such as https://app.example.com: no path, no user")
-    return value.rstrip("/")
+    host_and_port = parts.netloc.rstrip(":")
+    if parts.port == DEFAULT_PORTS[parts.scheme]:
+        host_and_port = host_and_port[: host_and_port.rindex(":")]
+    return f"{parts.scheme}://{host_and_port}"
 
 
 def issuer(value: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import config
 from config import Config, DevelopmentConfig, ProductionConfig, StagingConfig, TestingConfig
-from services.settings.kinds import checks_certificate, is_near
+from services.settings.kinds import base_url, checks_certificate, is_near
 from services.settings.tls import checks_redis
 from tests.unit.settings.settings import GOOD, faults_of
 
@@ -189,3 +189,18 @@ def test_any_redis_url_is_judged(text: str) -> None:
     settings, faults = TestingConfig.draft(REDIS_URL=f"redis://{text}")
     if not faults:
         checks_redis(settings.REDIS_URL)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://app.example.com:443/", "https://app.example.com"),
+        ("https://app.example.com:", "https://app.example.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://[2001:db8::1]:0443", "https://[2001:db8::1]"),
+        ("https://app.example.com:8443", "https://app.example.com:8443"),
+        ("https://app.example.com:80", "https://app.example.com:80"),
+    ],
+)
+def test_base_url_is_written_as_browsers_write_an_origin(given: str, kept: str) -> None:
+    assert base_url(given) == kept
