@@ -1,6 +1,8 @@
-"""What the tests of nginx ask: one request, its answer, and the first lines of raw ones."""
+"""What the tests of nginx and gunicorn ask: one request, its answer, and raw ones, which no client would send."""
 
-from http.client import HTTPResponse, HTTPSConnection
+import socket
+from http.client import HTTPMessage, HTTPResponse, HTTPSConnection
+from typing import Self
 
 from tests.integration.deploy.servers import HOST, Nginx
 
@@ -9,12 +11,18 @@ POST = b"POST /echo HTTP/1.1\r\n" + NAMED
 
 
 class Answer:
-    """Status, headers by small name, and body of an answer."""
+    """Status, headers by small name, and body of an answer; `lines` are its headers as they came, repeated or not."""
 
-    def __init__(self, answer: HTTPResponse) -> None:
-        self.status = answer.status
-        self.headers = {name.lower(): value for name, value in answer.getheaders()}
-        self.body = answer.read()
+    def __init__(self, status: int, message: HTTPMessage, body: bytes) -> None:
+        self.status = status
+        self.lines = message.items()
+        self.headers = {name.lower(): value for name, value in self.lines}
+        self.body = body
+
+    @classmethod
+    def read(cls, answer: HTTPResponse) -> Self:
+        """Take in an answer to the end of its body."""
+        return cls(answer.status, answer.msg, answer.read())
 
 
 def ask(
@@ -30,6 +38,21 @@ def ask(
     connection.sock = nginx.connect()
     try:
         connection.request(method, path, body=body, headers={"Host": HOST, **(headers or {})})
-        return Answer(connection.getresponse())
+        return Answer.read(connection.getresponse())
     finally:
         connection.close()
+
+
+def ask_raw(connection: socket.socket, request: bytes) -> Answer:
+    """Bytes as they are, and the answer to them; closes the connection."""
+    with connection:
+        connection.settimeout(10)
+        connection.sendall(request)
+        answer = HTTPResponse(connection, method=request.partition(b" ")[0].decode("latin-1"))
+        answer.begin()
+        return Answer.read(answer)
+
+
+def plainly(port: int) -> socket.socket:
+    """A connection without TLS."""
+    return socket.create_connection(("127.0.0.1", port), timeout=10)

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -123,11 +124,16 @@ class Gunicorn:
 
 
 class Nginx:
-    """nginx with deploy/nginx, on free ports, with a certificate of its own, in front of `upstream`."""
+    """nginx with deploy/nginx, on free ports, with a certificate of its own, in front of `upstream`.
 
-    def __init__(self, folder: Path, upstream: str) -> None:
+    `more` are directives of an operator's own file in conf.d/.
+    """
+
+    def __init__(self, folder: Path, upstream: str, *, more: str = "") -> None:
         self.folder = folder
-        (folder / "conf.d").mkdir()
+        for part in ("conf.d", "cache", "portico"):
+            (folder / part).mkdir()
+        (folder / "conf.d/more.conf").write_text(more)
         for tries_left in (2, 1, 0):
             self.http_port, self.https_port = free_port(), free_port()
             self._configure(upstream)
@@ -155,6 +161,11 @@ class Nginx:
         self.process.terminate()
         self.process.wait(timeout=10)
 
+    def workers(self) -> list[int]:
+        """Process ids of those who serve."""
+        pid = (self.folder / "pid").read_text().strip()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def trust(self) -> ssl.SSLContext:
         """A client's TLS context that trusts this nginx and nobody else."""
         return ssl.create_default_context(cafile=str(self.folder / "fullchain.pem"))
@@ -178,6 +189,7 @@ class Nginx:
         subprocess.run(make_secrets, check=True, capture_output=True, timeout=60)
         given = {
             "HOST": HOST,
+            "SITE": f"{HOST}:{self.https_port}",
             "UPSTREAM": upstream,
             "TLS": str(self.folder),
             "CACHE": str(self.folder / "cache"),
@@ -192,6 +204,9 @@ class Nginx:
         # As the user of the tests, who alone may enter their folders.
         whole = (ROOT / "deploy/nginx/nginx.conf").read_text()
         whole = whole.replace("user www-data;", f"user {getpass.getuser()};")
-        logs = f"{self.folder}/"
-        (self.folder / "conf.d/portico.conf").write_text(site.replace("/var/log/nginx/", logs))
-        (self.folder / "nginx.conf").write_text(whole.replace("/var/log/nginx/", logs))
+        files = {"conf.d/portico.conf": site, "nginx.conf": whole}
+        for part in (ROOT / "deploy/nginx/portico").iterdir():
+            files[f"portico/{part.name}"] = part.read_text()
+        elsewhere = re.compile(r"/(var/log/nginx|etc/nginx|var/www)/")
+        for name, text in files.items():
+            (self.folder / name).write_text(elsewhere.sub(f"{self.folder}/", text))
