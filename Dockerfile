@@ -1,8 +1,7 @@
-# syntax=docker/dockerfile:1
 # The production image: one for web, worker, migrations and commands. docs/deployment.md says how it is run.
 #   docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t portico .
 
-FROM python:3.13-slim AS build
+FROM python:3.13.14-slim-trixie AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
 
@@ -17,7 +16,7 @@ COPY . /app
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/venv /app
 
 
-FROM python:3.13-slim
+FROM python:3.13.14-slim-trixie
 
 LABEL org.opencontainers.image.title="Portico" \
       org.opencontainers.image.licenses="MIT"
