@@ -25,7 +25,7 @@ import models
 from blueprints import register_blueprints
 from blueprints.commands import doctor as doctor_commands
 from blueprints.commands import settings as settings_commands
-from blueprints.http import access, errors, even, guard, logs
+from blueprints.http import access, errors, even, guard, logs, refusals
 from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
 from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
@@ -128,6 +128,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     access.init_app(app)
     errors.init_app(app)
     page_templates.init_app(app)
+    refusals.init_app(app)
     media_service.init_app(app)
     password_service.init_app(app)
     signing_keys.init_app(app)

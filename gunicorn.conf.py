@@ -8,11 +8,10 @@
 | TRUSTED_PROXIES | none | whose X-Forwarded-Proto is believed |
 | LOG_LEVEL, LOG_FORMAT | INFO, json outside development | gunicorn's own lines; the app logs requests |
 
-Signals: TERM stops, answering what was accepted. HUP replaces the workers, same code. USR2 starts the code
-that is on disk now beside the old one and stops the old one once the new one is up; code that does not start
-changes nothing.
+TERM, HUP and USR2 stop it, replace its workers, and replace its code: docs/deployment.md, "A release".
 """
 
+import contextlib
 import errno
 import gc
 import json
@@ -27,6 +26,7 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +37,7 @@ from typing import Any
 
 # gunicorn carries no types of its own.
 from gunicorn import systemd
-from gunicorn.http import wsgi
-from gunicorn.http.errors import ParseException
+from gunicorn.http import errors, wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
 STOP_SECONDS = 30  # from SIGTERM to the end, draining included
@@ -172,6 +171,10 @@ PROBE = re.compile(
 )
 NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 WRITES = (b"POST ", b"PUT ", b"PATCH ", b"DELETE ")
+#: What can't be read is 400 but for these, and what else fails outside of the application is 500.
+STATUS = {errors.LimitRequestLine: 414, errors.LimitRequestHeaders: 431, errors.ExpectationFailed: 417,
+          errors.UnsupportedTransferCoding: 501, errors.ForbiddenProxyRequest: 403, errors.ConfigurationProblem: 500,
+          errors.InvalidResponseHeader: 500, errors.InvalidResponseHeaderName: 500}  # fmt: skip
 
 # ---- stopping ----------------------------------------------------------------------------------------------
 
@@ -228,7 +231,7 @@ class ChunkedBody:
     def _read(self, how: Callable[[int], bytes], size: int) -> bytes:
         try:
             return how(size)
-        except ParseException as error:
+        except errors.ParseException as error:
             raise OSError(str(error)) from error
 
 
@@ -246,6 +249,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """As gunicorn's, with the further threads."""
         self.line: deque[tuple[float, Any]] = deque()
         self.writing: set[Any] = set()
+        self.heads: weakref.WeakKeyDictionary[Any, bytes] = weakref.WeakKeyDictionary()  # by socket
         self.probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self.refusals = ThreadPoolExecutor(1, thread_name_prefix=REFUSAL)
         super().init_process()
@@ -253,6 +257,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def enqueue_req(self, conn: Any) -> None:
         """As gunicorn's, by what the request begins with, which is looked at and left on the socket."""
         head = _first_bytes(conn.sock)
+        self.heads[conn.sock] = head or b""
         if head is None and not conn.initialized:
             self._wait_for_bytes(conn)
         elif head and PROBE.match(head):
@@ -272,6 +277,15 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
                 raise
             self.log.warning("No connection can be accepted: %s", error.strerror)
             time.sleep(0.1)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer in the application's manner. The log is not told what came: one-time tokens may be in it."""
+        status = STATUS.get(type(exc), 400 if isinstance(exc, errors.ParseException) else 500)
+        fault = exc if status == 500 else None
+        level = logging.ERROR if fault else logging.WARNING
+        self.log.log(level, "A request was answered with %d: %s", status, type(exc).__name__, exc_info=fault)
+        with contextlib.suppress(OSError):
+            client.sendall(self.refuse(status, self.heads.get(client, b""), addr[0] if addr else None))
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """As gunicorn's; the next in line takes the place."""
@@ -317,6 +331,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """As gunicorn's; bodies in chunks are read through ChunkedBody."""
         super().load_wsgi()
         application = self.app.wsgi()
+        self.refuse = application.extensions["refuse"]  # blueprints/http/refusals.py
 
         def guarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if threading.current_thread().name.startswith(REFUSAL):
@@ -373,9 +388,8 @@ def when_ready(server: Any) -> None:
         os.kill(server.master_pid, signal.SIGTERM)
 
 
-def pre_fork(server: Any, worker: Any) -> None:
+def pre_fork(server: Any, _worker: Any) -> None:
     """Leave no database connection behind in the master that a worker would inherit."""
-    del worker
     application = server.app.wsgi()
     known = getattr(application, "extensions", {})
     if "sqlalchemy" not in known:

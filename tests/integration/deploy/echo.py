@@ -7,7 +7,11 @@ from pathlib import Path
 
 from flask import Flask, Response, current_app, request
 
+from blueprints.http import refusals
+
 application = Flask(__name__, static_folder=None)
+application.config["FORCE_HTTPS"] = True
+refusals.init_app(application)
 application.extensions["draining"] = threading.Event()
 RELEASE = "one"
 
@@ -37,6 +41,13 @@ def echo() -> dict[str, object]:
         "headers": dict(request.headers),
         "size": len(request.get_data()),
     }
+
+
+@application.get("/broken")
+@application.get("/api/broken")
+def broken() -> Response:
+    """An answer that can't be sent, which the server finds out."""
+    return Response("", headers={"X-Broken": "\u2028"})
 
 
 @application.post("/write/<name>")
