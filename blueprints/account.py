@@ -10,6 +10,7 @@ from blueprints.http.button import press
 from blueprints.http.filters import Filters
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination
+from blueprints.http.units import opens_units
 from blueprints.http.upload import sent_file, takes_up_to
 from services import (
     audit_service,
@@ -47,13 +48,14 @@ def profile() -> Response:
 
 
 @bp.post("/picture")
+@opens_units
 @allow(even_impersonated(signed_in))
 @takes_up_to(picture_service.MOST_BYTES)
 def picture() -> Response:
     """Set the picture."""
     by = signed_in_visitor()
     return press(
-        lambda: picture_service.replace(sent_file("picture"), by=by),
+        lambda: picture_service.replace(lambda: sent_file("picture"), by=by),
         message="Your picture is saved.",
         back=url_for("account.profile"),
     )

@@ -51,6 +51,7 @@ class User(Identified, Timestamped, Model):
             postgresql_where=text("suspended_until IS NOT NULL"),
         ),
         Index("ix_users_deletes_at", "deletes_at", postgresql_where=text("deletes_at IS NOT NULL")),
+        Index("uq_users_picture", "picture", unique=True, postgresql_where=text("picture IS NOT NULL")),
         Index("ix_users_updated_at", "updated_at", "id"),
         Index("ix_users_name", text("lower(name)"), "id"),
         Index(

@@ -26,6 +26,8 @@ from services import (
     media_service,
     operator_service,
     outbox_service,
+    picture_removal_service,
+    picture_service,
     slow_mode_service,
     smtp,
 )
@@ -228,7 +230,7 @@ def _database_roles() -> Iterator[Finding]:
 
 def _pictures() -> Iterator[Finding]:
     try:
-        media_service.try_out()
+        picture_service.try_out()
     except Unavailable:
         remedy = (
             "Check AWS_S3_BUCKET, AWS_REGION and the keys' rights: s3:PutObject, GetObject, DeleteObject, ListBucket."
@@ -239,7 +241,8 @@ def _pictures() -> Iterator[Finding]:
             "pictures", "fail", f"none can be kept in {media_service.place()}; the log says why", remedy
         )
     else:
-        yield Finding("pictures", "pass", f"kept in {media_service.place()}")
+        waiting = picture_removal_service.waiting()
+        yield Finding("pictures", "pass", f"kept in {media_service.place()}; {waiting} wait to be removed")
 
 
 def _former_keys() -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from services import (
     user_service,
 )
 from services.base_service import found, reading, unit_of_work
-from services.errors import NotFound
+from services.errors import NotFound, Unavailable
 from services.mail_service import CHANNEL
 from services.principal import Principal
 
@@ -130,9 +130,15 @@ def _make_one(export_id: UUID) -> bool:
     try:
         with unit_of_work():
             return _make(export_id, now())
+    except (
+        Unavailable
+    ):  # where pictures are kept; the log has the reason, and the copy waits until that is back
+        _count_failure(export_id)
+        return False
     except Exception:  # neither the next copy nor the mails are to wait for this one
         log.exception("export_failed", export_id=str(export_id))
-        _count_failure(export_id)
+        if _count_failure(export_id) >= MOST_ATTEMPTS:
+            _give_up(export_id)
         return False
 
 
@@ -158,7 +164,8 @@ def _make(export_id: UUID, moment: datetime) -> bool:
     return True
 
 
-def _count_failure(export_id: UUID) -> None:
+def _count_failure(export_id: UUID) -> int:
+    """Put the next try off by a minute for each that failed; returns how many did."""
     with unit_of_work():
         attempts = db.session.scalar(
             update(DataExport)
@@ -166,7 +173,11 @@ def _count_failure(export_id: UUID) -> None:
             .values(attempts=DataExport.attempts + 1)
             .returning(DataExport.attempts)
         )
-        if (attempts or 0) >= MOST_ATTEMPTS:
-            db.session.execute(
-                update(DataExport).where(DataExport.id == export_id).values(status=ExportStatus.FAILED)
-            )
+    return attempts or 0
+
+
+def _give_up(export_id: UUID) -> None:
+    with unit_of_work():
+        db.session.execute(
+            update(DataExport).where(DataExport.id == export_id).values(status=ExportStatus.FAILED)
+        )

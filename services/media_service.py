@@ -10,7 +10,7 @@ import structlog
 from flask import Flask, current_app
 
 from services.errors import NotFound, Unavailable
-from services.media_stores import FILE, SIZES, Store
+from services.media_stores import AWAY, FILE, SIZES, Store
 from services.media_stores.folder import Folder
 
 log = structlog.get_logger(__name__)
@@ -32,16 +32,15 @@ def init_app(app: Flask) -> None:
     app.extensions["media_store"] = store
 
 
-def save(files: dict[int, bytes]) -> str:
-    """Keep a picture in its sizes; returns its new name. Raises Unavailable, and keeps none of it then."""
-    name = secrets.token_hex(16)
-    try:
-        for size, content in files.items():
-            _store().save(file_of(name, size), content)
-    except Unavailable:
-        discard(name)
-        raise
-    return name
+def new_name() -> str:
+    """A name for a picture, which nobody guesses."""
+    return secrets.token_hex(16)
+
+
+def save(name: str, files: dict[int, bytes]) -> None:
+    """Keep a picture in its sizes. Raises Unavailable; some of it may be kept then."""
+    for size, content in files.items():
+        _store().save(file_of(name, size), content)
 
 
 def file_of(name: str, size: int) -> str:
@@ -49,11 +48,20 @@ def file_of(name: str, size: int) -> str:
     return f"{name}-{size}.webp"
 
 
-def read(file: str) -> bytes:
-    """A file by its name. Raises NotFound, also for a name that we never gave, or Unavailable."""
+def name_of(file: str) -> str:
+    """The picture that a file is of. Raises NotFound for names that we never give."""
     if not FILE.fullmatch(file):
         raise NotFound
-    return _store().read(file)
+    return file.partition("-")[0]
+
+
+def read(file: str) -> bytes:
+    """A file by its name. Raises NotFound or Unavailable, also for what is none of our files."""
+    content = _store().read(file)
+    if not _is_whole(content):
+        log.error("picture_is_something_else", file=file, beginning=content[:40].hex())
+        raise Unavailable(AWAY)
+    return content
 
 
 def remove(name: str) -> None:
@@ -62,26 +70,18 @@ def remove(name: str) -> None:
         _store().remove(file_of(name, size))
 
 
-def discard(name: str) -> None:
-    """As `remove`, but left to the purge when the store is away."""
-    try:
-        remove(name)
-    except Unavailable:
-        log.warning("picture_left_behind", picture=name)
-
-
 def try_out() -> None:
     """Keep a file, find it, read it and forget it, as pictures are. Raises Unavailable.
 
     It has a picture's name: left behind by somebody who is cut off, it goes with the files that are nobody's.
     """
-    file, content = file_of(secrets.token_hex(16), SIZES[0]), b"try"
+    file, content = file_of(new_name(), SIZES[0]), b"try"
     _store().save(file, content)
     try:
         if _store().read(file) != content or file not in set(_store().older_than(-timedelta(days=1))):
-            raise Unavailable("Pictures can't be kept or fetched right now.")
+            raise Unavailable(AWAY)
     except NotFound:
-        raise Unavailable("Pictures can't be kept or fetched right now.") from None
+        raise Unavailable(AWAY) from None
     finally:
         _store().remove(file)
 
@@ -94,6 +94,12 @@ def place() -> str:
 def names_older_than(age: timedelta) -> set[str]:
     """The pictures that old, whoever's they are, or nobody's. Raises Unavailable."""
     return {file.partition("-")[0] for file in _store().older_than(age)}
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether it is a WebP from beginning to end (RFC 9649 section 2.4): a proxy may have answered for the store."""
+    is_webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+    return is_webp and len(content) == 8 + int.from_bytes(content[4:8], "little")
 
 
 def _store() -> Store:

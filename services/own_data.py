@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Select, Table, case, delete, func, or_, se
 
 from models import AuditEvent, IdempotencyKey, OutboxMail, User, db
 from models.base import AnyRow
-from services import audit_service, media_service
+from services import audit_service, media_service, picture_removal_service
+from services.errors import NotFound
 from services.media_stores import SIZES
 
 FORMAT = "portico-export"
@@ -194,8 +195,7 @@ def copy_of(user: User, *, at: datetime) -> dict[str, Any]:
     }
     account = _plain(db.session.execute(_select("users", POLICIES["users"], user)).one())
     if user.picture is not None:
-        file = media_service.read(media_service.file_of(user.picture, max(SIZES)))
-        account["picture"] = f"data:image/webp;base64,{base64.b64encode(file).decode()}"
+        account["picture"] = _picture(user.picture)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -208,10 +208,10 @@ def copy_of(user: User, *, at: datetime) -> dict[str, Any]:
 def erase(user: User) -> None:
     """Delete an account and what is its own; what other tables keep is in their policy. May be repeated.
 
-    Files go first: whoever ends half-way finds the account again, and no file is left behind. Raises Unavailable.
+    The files of the picture go afterwards, so that an account need not wait for where they are kept.
     """
     if user.picture is not None:
-        media_service.remove(user.picture)
+        picture_removal_service.ask(user.picture)
     db.session.execute(delete(OutboxMail).where(_is_mail_to(user)))
     db.session.execute(delete(IdempotencyKey).where(IdempotencyKey.scope == f"user:{user.id}"))
     db.session.delete(user)
@@ -253,6 +253,15 @@ def _select_events(user_id: int) -> Select[Any]:
         .where(or_(AuditEvent.actor_id == user_id, AuditEvent.target_id == user_id))
         .order_by(AuditEvent.id)
     )
+
+
+def _picture(name: str) -> str | None:
+    """The picture as an address that holds it; None when its file is lost. Raises Unavailable."""
+    try:
+        file = media_service.read(media_service.file_of(name, max(SIZES)))
+    except NotFound:
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(file).decode()}"
 
 
 def _plain(row: AnyRow) -> dict[str, Any]:

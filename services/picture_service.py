@@ -1,112 +1,98 @@
-"""Profile pictures: looked at by content, cut square, made anew without metadata, kept under a random name."""
+"""Profile pictures: told by content, cut square, made again without metadata, kept under a random name.
 
-import io
-import threading
-from datetime import timedelta
+Opening an upload and keeping files take seconds when things go wrong, so both happen between units of work: no
+connection and no lock is held meanwhile (ADR-016).
+"""
 
-from PIL import Image, ImageOps
-from sqlalchemy import select
+from collections.abc import Callable
 
-from models import User, db
-from services import audit_service, media_service, user_service
-from services.base_service import after_commit, flush
-from services.errors import Invalid, PayloadTooLarge, Unavailable
-from services.media_stores import SIZES
+from sqlalchemy import bindparam, select
+
+from models import User
+from models.reading import Prepared
+from services import audit_service, media_service, picture_removal_service, throttle_service, user_service
+from services.base_service import fetch_first, reading, unit_of_work
+from services.errors import NotFound, Unavailable
+from services.pictures import making
 from services.principal import Principal
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-MOST_BYTES = 5 * 1024 * 1024
-#: What a picture unpacks to: 25 million pixels are 100 MB in memory.
-MOST_PIXELS = 25_000_000
-#: Unpacked at once in this process; who waits longer than this is told to come back (ASVS 15.2.2).
-AT_ONCE = threading.BoundedSemaphore(2)
-WAIT_SECONDS = 5
+MOST_BYTES = making.MOST_BYTES
 #: Nobody's files are kept this long: an upload in progress is nobody's yet.
-ORPHANED_AFTER = timedelta(hours=1)
+ORPHANED_AFTER = picture_removal_service.PROMISE
 
-# The limit below counts, before anything is unpacked; Pillow's own only warns.
-Image.MAX_IMAGE_PIXELS = None
+_OWNED = Prepared(select(User.id).where(User.picture == bindparam("picture")))
 
 
-def replace(data: bytes, *, by: Principal) -> User:
-    """Make `data` one's picture. Raises Invalid (no PNG, JPEG or WebP, or damaged), PayloadTooLarge or Unavailable.
+def read(file: str) -> bytes:
+    """A picture's file, for everybody who knows its name. Opens its own unit of work.
 
-    Of two at once the later stays. The former picture is removed once the new one is committed.
+    The database is asked first, so that no made-up name reaches the store. Raises NotFound, RateLimited (too many
+    names that nobody has) or Unavailable.
     """
-    name = media_service.save(_remade(data))
-    try:
-        user = user_service.load(by.user_id)
+    name = media_service.name_of(file)
+    with reading():
+        owner = fetch_first(_OWNED, {"picture": name})
+    if owner is None:
+        throttle_service.spend(throttle_service.PICTURE_MISS_BY_ADDRESS, throttle_service.address())
+        raise NotFound
+    return media_service.read(file)
+
+
+def replace(sent: Callable[[], bytes], *, by: Principal) -> str:
+    """Make what was sent one's picture; returns its name. Opens its own units of work.
+
+    `sent` gives the file: it is read once the account may upload, and while nothing is held, as senders may be slow.
+
+    Raises Invalid (no PNG, JPEG or WebP, damaged, too much work), PayloadTooLarge, RateLimited, AccountFrozen or
+    Unavailable. Of two at once the later stays. The worker removes the former, and whatever is left of an upload that
+    ended half-way.
+    """
+    with unit_of_work():  # also gives back the connection that found out who calls
+        throttle_service.spend(throttle_service.PICTURE, str(by.user_id))
+    files = making.remade(sent())
+    name = media_service.new_name()
+    with unit_of_work():
+        picture_removal_service.promise(name)
+    media_service.save(name, files)
+    with unit_of_work():
+        user = user_service.load_own(by)
+        picture_removal_service.call_off(name)
         former, user.picture = user.picture, name
+        if former is not None:
+            picture_removal_service.ask(former)
         audit_service.record("account:picture:change", actor_id=user.id)
-        flush()
-    except BaseException:
-        media_service.discard(name)
-        raise
-    if former is not None:
-        after_commit(lambda: media_service.discard(former))
-    return user
+    return name
 
 
 def remove(*, by: Principal) -> None:
-    """Have no picture. Does nothing when there is none."""
+    """Have no picture. Does nothing when there is none. The worker removes the files."""
     user = user_service.load(by.user_id)
     if forget(user):
         audit_service.record("account:picture:remove", actor_id=user.id)
 
 
 def forget(user: User) -> bool:
-    """Take an account's picture away without a word; tells whether there was one. Its files go after the commit."""
+    """Take an account's picture away without a word; tells whether there was one. The worker removes the files."""
     if user.picture is None:
         return False
     former, user.picture = user.picture, None
-    after_commit(lambda: media_service.discard(former))
+    picture_removal_service.ask(former)
     return True
 
 
 def purge() -> int:
-    """Remove files that are nobody's: their upload, or their removal, ended half-way. Returns how many pictures."""
-    there = media_service.names_older_than(ORPHANED_AFTER)
-    if not there:
-        return 0
-    orphans = there - set(db.session.scalars(select(User.picture).where(User.picture.in_(there))))
-    for name in orphans:
-        media_service.remove(name)
-    return len(orphans)
+    """Ask for the removal of files that are nobody's; returns how many pictures. None while the store is away.
 
-
-def _remade(data: bytes) -> dict[int, bytes]:
-    if len(data) > MOST_BYTES:
-        raise PayloadTooLarge("A picture may have 5 MB.")
-    if not AT_ONCE.acquire(timeout=WAIT_SECONDS):
-        raise Unavailable
+    There are none but for a database that was restored from a backup.
+    """
     try:
-        square = _square(data)
-        return {size: _webp(square, size) for size in SIZES}
-    except (Invalid, MemoryError):
-        raise
-    except Exception:  # noqa: BLE001 - decoders raise whatever a damaged file makes them stumble over
-        raise _not_a_picture() from None
-    finally:
-        AT_ONCE.release()
+        there = media_service.names_older_than(ORPHANED_AFTER)
+    except Unavailable:  # the log has it; what else there is to purge does not wait
+        return 0
+    return picture_removal_service.ask_for_nobodys(there)
 
 
-def _square(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > MOST_PIXELS:
-            raise Invalid.field("picture", "Use a picture of at most 25 million pixels", "too_many_pixels")
-        image.draft("RGB", (2 * SIZES[0], 2 * SIZES[0]))  # a JPEG is unpacked small at once
-        turned = ImageOps.exif_transpose(image)
-        has_alpha = "A" in turned.getbands() or "transparency" in turned.info
-        square = ImageOps.fit(turned.convert("RGBA" if has_alpha else "RGB"), (SIZES[0], SIZES[0]))
-        # Only the pixels go on: no place, no camera, no colour profile, no text (ASVS 14.2.8).
-        return Image.frombytes(square.mode, square.size, square.tobytes())
-
-
-def _webp(square: Image.Image, size: int) -> bytes:
-    out = io.BytesIO()
-    square.resize((size, size)).save(out, "WEBP", quality=82, method=4)
-    return out.getvalue()
-
-
-def _not_a_picture() -> Invalid:
-    return Invalid.field("picture", "Choose a picture in PNG, JPEG or WebP that opens", "not_a_picture")
+def try_out() -> None:
+    """Open a picture, keep its file, find it, read it and forget it. Raises Unavailable."""
+    making.try_out()
+    media_service.try_out()

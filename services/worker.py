@@ -1,5 +1,5 @@
 """The worker: delivers mails as they are written, sweeps for the rest, makes copies of people's data, deletes accounts
-whose time has come, and purges once an hour what has expired.
+whose time has come and pictures that nobody has any more, and purges once an hour what has expired.
 
 One process beside the web processes is enough; several share the work. It outlives restarts of the database
 and of the mail server, and ends between two mails on SIGTERM or SIGINT.
@@ -30,6 +30,7 @@ from services import (
     known_device_service,
     link_service,
     outbox_service,
+    picture_removal_service,
     picture_service,
     rate_limit_storage,
     session_service,
@@ -190,6 +191,7 @@ def _in_units_of_work(job: Callable[[], int]) -> int:
 JOBS: dict[str, Callable[[], int]] = {
     "exports": export_service.make_due,
     "deletions": deletion_service.erase_due,
+    "pictures": picture_removal_service.remove_due,
 }
 PURGES: dict[str, Callable[[], int]] = {
     "answers": idempotency_service.purge,

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from blueprints.http.access import signed_in
 from blueprints.http.endpoint import endpoint
+from blueprints.http.units import opens_units
 from blueprints.http.upload import sent_file, takes_up_to
 from services import picture_service
 from services.errors import Invalid, PayloadTooLarge, UnsupportedMediaType
@@ -28,14 +29,15 @@ MEDIA = ("image/png", "image/jpeg", "image/webp")
     message="Your picture is saved.",
     errors=(Invalid, PayloadTooLarge, UnsupportedMediaType),
 )
+@opens_units
 @takes_up_to(picture_service.MOST_BYTES)
 def replace_picture(by: Principal) -> Any:
     """Set your picture: PNG, JPEG or WebP of at most 5 MB and 25 million pixels.
 
     Send the file as the body, or as the field `picture` of a form. It is cut square and made anew without metadata.
     """
-    user = picture_service.replace(sent_file("picture", media=MEDIA), by=by)
-    large, small = (link(f"/media/{file_of(user.picture or '', size)}") for size in SIZES)
+    name = picture_service.replace(lambda: sent_file("picture", media=MEDIA), by=by)
+    large, small = (link(f"/media/{file_of(name, size)}") for size in SIZES)
     return PictureOut(large=large, small=small)
 
 

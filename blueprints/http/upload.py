@@ -33,7 +33,7 @@ def sent_file(name: str, *, media: tuple[str, ...] = ()) -> bytes:
         sent = request.files.get(name)
         data = sent.read() if sent is not None else b""
     elif request.mimetype in media and request.headers.get("Content-Encoding", "identity") == "identity":
-        data = request.get_data(cache=False)
+        data = request.get_data()  # kept, as the view is run again after a deadlock
         if request.content_length is None and len(data) >= (request.max_content_length or math.inf):
             raise PayloadTooLarge  # Werkzeug cuts a chunked body off at the limit, and says nothing
     else:

@@ -14,6 +14,7 @@ from services.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
+AWAY = "Pictures can't be kept or fetched right now. Nothing was changed."
 SIZES = (256, 64)
 FILE = re.compile(rf"[0-9a-f]{{32}}-({'|'.join(map(str, SIZES))})\.webp", re.ASCII)
 
@@ -41,4 +42,4 @@ class Store(Protocol):
 def away(verb: str, error: Exception) -> Unavailable:
     """What a caller is told of a store that fails; the log has the reason."""
     log.error("media_store_trouble", verb=verb, error=type(error).__name__, reason=str(error)[:200])
-    return Unavailable("Pictures can't be kept or fetched right now. Nothing was changed.")
+    return Unavailable(AWAY)

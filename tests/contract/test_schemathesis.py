@@ -34,7 +34,14 @@ IDENTITIES = ("nobody", "member", "editor", "admin")
 #: What the document can't say of a value: only the database, a clock or a word list knows. Error and fault codes.
 FOUND_BY_LOOKING = {"WEAK_PASSWORD", "IDEMPOTENCY_MISMATCH"}
 FAULTS_FOUND_BY_LOOKING = {"unknown_role", "wrong_code", "past", "unknown_scope", "cursor", "sort"}
-FAULTS_FOUND_BY_LOOKING |= {"not_a_picture", "too_many_pixels", "no_file", "invisible"}
+FAULTS_FOUND_BY_LOOKING |= {
+    "not_a_picture",
+    "too_many_pixels",
+    "too_complex",
+    "unusual",
+    "no_file",
+    "invisible",
+}
 CONFIG: dict[str, Any] = {
     "seed": SEED,
     "generation": {"max-examples": EXAMPLES, "mode": "all", "deterministic": True},

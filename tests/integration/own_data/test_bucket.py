@@ -13,7 +13,7 @@ from services.errors import NotFound, Unavailable
 from services.media_stores.bucket import Bucket
 from tests.clients import Api
 from tests.factories import Person
-from tests.integration.own_data.pictures import opened, picture
+from tests.integration.own_data.pictures import opened, picture, put, work_off
 from tests.state import unchanged
 
 BUCKET = "portico-pictures"
@@ -51,23 +51,21 @@ def in_bucket(app: Flask, bucket: Bucket) -> Iterator[Flask]:
     app.extensions["media_store"] = kept
 
 
-def put(caller: Api) -> Any:
-    return caller.call("PUT", "/users/me/picture", data=picture(), headers={"Content-Type": "image/png"})
-
-
 def keys(bucket: Bucket) -> list[str]:
     return [row["Key"] for row in bucket.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
 
 
 def test_picture_lives_in_the_bucket(in_bucket: Flask, bucket: Bucket, api: Api, alice: Person) -> None:
     caller = api.as_(alice)
-    url = put(caller).json["data"]["large"].removeprefix("http://localhost")
+    url = put(caller, picture()).json["data"]["large"].removeprefix("http://localhost")
     assert len(keys(bucket)) == 2
     assert opened(in_bucket.test_client().get(url).data).size == (256, 256)
-    put(caller)
-    assert len(keys(bucket)) == 2
+    put(caller, picture())
     assert in_bucket.test_client().get(url).status_code == 404
+    assert work_off(in_bucket) == 1
+    assert len(keys(bucket)) == 2
     caller.delete("/users/me/picture")
+    assert work_off(in_bucket) == 1
     assert keys(bucket) == []
 
 
@@ -92,7 +90,7 @@ def test_bucket_that_is_away_changes_nothing(
     monkeypatch.setitem(app.extensions, "media_store", Bucket(BUCKET, "eu-central-1", "http://127.0.0.1:9"))
     caller = api.as_(alice)
     with unchanged(app):
-        assert put(caller).status_code == 503
+        assert put(caller, picture()).status_code == 503
 
 
 def test_bucket_that_does_not_exist_is_our_trouble(endpoint: str, bucket: Bucket) -> None:

@@ -6,8 +6,6 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,10 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-from models import User, db
-from models.base import now
-from services import deletion_service, export_service, media_service, picture_service
-from services.media_stores.folder import Folder
+from services import export_service
 from tests.clients import Api, PageClient, browser
 from tests.factories import Person, make_person
-from tests.integration.own_data.pictures import opened, picture
+from tests.integration.own_data.pictures import files, name_of, opened, path_of, picture, put, work_off
 from tests.state import unchanged
 
 GIF = picture("GIF", (1, 1))
@@ -30,30 +25,7 @@ HTML = b"<!doctype html><script>alert(1)</script>"
 MIB = 1024 * 1024
 
 
-@pytest.fixture(autouse=True)
-def folder(app: Flask, tmp_path: Path) -> Iterator[Path]:
-    """Pictures go into a folder of the test's own."""
-    kept = app.extensions["media_store"]
-    app.extensions["media_store"] = Folder(tmp_path / "media")
-    yield tmp_path / "media"
-    app.extensions["media_store"] = kept
-
-
-def put(caller: Api, data: bytes, media: str = "image/png") -> Any:
-    return caller.call("PUT", "/users/me/picture", data=data, headers={"Content-Type": media})
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-def name_of(app: Flask, person: Person) -> str | None:
-    with app.app_context():
-        return db.session.get_one(User, person.id).picture
-
-
-def path_of(url: str) -> str:
-    return url.removeprefix("http://localhost")
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -235,6 +207,7 @@ def test_another_picture_takes_the_place_of_the_former(api: Api, alice: Person, 
     first = put(caller, picture()).json["data"]["large"]
     second = put(caller, picture(colour=(0, 0, 200))).json["data"]["large"]
     assert first != second
+    assert work_off(api.app) == 1
     assert len(files(folder)) == 2
     assert api.app.test_client().get(path_of(first)).status_code == 404
 
@@ -245,6 +218,7 @@ def test_removed_picture_is_gone(api: Api, alice: Person, folder: Path) -> None:
     for _ in range(2):
         assert caller.delete("/users/me/picture").status_code == 200
     assert name_of(api.app, alice) is None
+    assert work_off(api.app) == 1
     assert files(folder) == []
 
 
@@ -295,36 +269,9 @@ def test_of_two_uploads_at_once_one_stays(api: Api, alice: Person, folder: Path)
     for thread in threads:
         thread.join(timeout=20)
     assert [answer.status_code for answer in answers] == [200] * 4
+    assert work_off(api.app) == 3
     name = name_of(api.app, alice)
     assert files(folder) == [f"{name}-256.webp", f"{name}-64.webp"]
-
-
-def test_picture_goes_with_the_account(
-    app: Flask, api: Api, ada: Person, alice: Person, folder: Path
-) -> None:
-    put(api.as_(alice), picture())
-    assert api.as_(ada).delete(f"/users/{alice.id}").status_code == 200
-    assert files(folder) == []
-
-
-def test_account_waits_for_its_picture_to_go(
-    app: Flask, api: Api, alice: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import time_machine
-
-    caller = api.as_(alice)
-    put(caller, picture())
-    caller.delete("/users/me")
-
-    def fail(self: Path, missing_ok: bool = False) -> None:
-        raise OSError(errno.EIO, "no")
-
-    with time_machine.travel(now() + timedelta(days=15)), app.app_context():
-        with monkeypatch.context() as broken:
-            broken.setattr(Path, "unlink", fail)
-            assert deletion_service.erase_due() == 0
-        assert deletion_service.erase_due() == 1
-    assert files(folder) == []
 
 
 def test_copy_of_the_data_holds_the_picture(app: Flask, api: Api, alice: Person) -> None:
@@ -335,22 +282,6 @@ def test_copy_of_the_data_holds_the_picture(app: Flask, api: Api, alice: Person)
         export_service.make_due()
     copy = caller.get("/users/me/export/file").json["account"]["picture"]
     assert copy.startswith("data:image/webp;base64,UklGR")
-
-
-def test_purge_takes_what_is_nobodys(app: Flask, api: Api, alice: Person, folder: Path) -> None:
-    import os as system
-
-    put(api.as_(alice), picture())
-    mine = files(folder)
-    with app.app_context():
-        orphan = media_service.save({256: b"x", 64: b"y"})
-        assert picture_service.purge() == 0  # an upload may be under way
-        past = (now() - timedelta(hours=2)).timestamp()
-        for path in folder.iterdir():
-            system.utime(path, (past, past))
-        assert picture_service.purge() == 1
-    assert files(folder) == mine
-    assert orphan not in "".join(mine)
 
 
 def test_page_shows_it_everywhere(app: Flask, client: PageClient, ada: Person) -> None:
