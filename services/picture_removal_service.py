@@ -1,7 +1,7 @@
 """Files of pictures that have to go: asked for in the transaction of the cause, removed by the worker afterwards.
 
 So an account is deleted, and a picture replaced, while the store is away. A file is removed at least once: a removal is
-leased in a transaction of its own, and whoever dies in between lets the lease run out. The database's clock counts.
+leased in a transaction of its own, and when a worker dies in between, the lease runs out. The database's clock counts.
 """
 
 from collections.abc import Collection

@@ -8,7 +8,7 @@ import io
 import os
 import resource
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from PIL import ImageOps
@@ -18,7 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-#: The system ends whoever takes more (SIGXCPU).
+#: The system ends it when it takes more (SIGXCPU).
 CPU_SECONDS = 5
 #: 25 million pixels of a WebP take 450 MB. macOS does not keep to this limit.
 MEMORY_BYTES = 512 * 1024 * 1024
@@ -88,12 +88,19 @@ def _webp(square: Image, size: int) -> bytes:
 
 
 def _limit() -> None:
-    """Bind this process, and be the first to go where memory is short."""
-    for what, most in LIMITS.items():
-        with suppress(OSError, ValueError):
-            resource.setrlimit(what, most)
+    """Bind this process, and have it be the first to go where memory is short."""
+    for what, (soft, hard) in LIMITS.items():
+        # Without its limits it must not begin; only where memory can't be limited it goes on with the others.
+        with suppress(OSError, ValueError) if sys.platform == "darwin" else nullcontext():
+            resource.setrlimit(what, (_allowed(what, soft), _allowed(what, hard)))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _allowed(what: int, wanted: int) -> int:
+    """As much as wanted, or what there is where that is less."""
+    _, most = resource.getrlimit(what)
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if end > len(data):
             raise not_a_picture()
         if kind[:1].isupper() and kind not in CRITICAL:
-            raise not_a_picture()  # says itself that whoever does not know it can't show the picture
+            raise not_a_picture()  # says itself that the picture can't be shown without knowing it
         if kind in (*CRITICAL, *KEPT) and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(
             view[end - 4 : end], "big"
         ):

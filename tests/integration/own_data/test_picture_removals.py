@@ -1,4 +1,4 @@
-"""Files of pictures go after the commit, by the worker: at least once, never those of somebody, whoever is away."""
+"""Files of pictures go after the commit, by the worker: at least once, and never somebody's."""
 
 import errno
 import os
