@@ -20,12 +20,12 @@ from blueprints.http.access import (
     anyone,
     enrolling,
     fresh,
-    is_ours,
     signed_in,
     signed_in_visitor,
     visitor,
 )
 from blueprints.http.button import press
+from blueprints.http.csrf import is_ours
 from blueprints.http.errors import answer, status_of, wants_json
 from blueprints.http.redirects import own_path, see_other
 from blueprints.http.units import opens_units

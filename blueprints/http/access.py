@@ -15,6 +15,7 @@ from flask import Flask, Response, after_this_request, current_app, flash, reque
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_login import current_user, login_user, logout_user
 
+from blueprints.http.csrf import check_origin, is_ours
 from blueprints.http.errors import wants_json
 from blueprints.http.marks import mark
 from blueprints.http.redirects import see_other
@@ -30,7 +31,6 @@ from services import (
 from services.clock import now
 from services.errors import (
     AccountFrozen,
-    CsrfFailed,
     Forbidden,
     ImpersonationRefused,
     InvalidToken,
@@ -342,26 +342,6 @@ def bearer() -> Principal:
         raise InvalidToken("The session of this token is over, or the key no longer works.")
     request.environ["portico.user_id"] = principal.user_id
     return principal
-
-
-def check_origin() -> None:
-    """Refuse unsafe requests that another site made: by Fetch metadata or Origin, and forms by their token."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-        raise CsrfFailed("The request came from another site.")
-    source = request.headers.get("Origin")
-    if source is not None and not is_ours(source):
-        raise CsrfFailed("The request came from another site.")
-    if request.mimetype != "application/json":
-        csrf.protect()
-
-
-def is_ours(source: str) -> bool:
-    """Whether an origin (scheme, host, port) is this site."""
-    # The scheme counts: what comes from the same name over plain http may be anybody's on the way.
-    return source.lower() in {
-        current_app.config["BASE_URL"].lower(),
-        f"{request.scheme}://{request.host}".lower(),
-    }
 
 
 def _load(token: str) -> Visitor | None:
