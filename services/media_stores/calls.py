@@ -70,9 +70,7 @@ class Calls:
 
     def run(self, act: Callable[[], Result]) -> Result:
         """What `act` returns or raises. Raises TimeoutError when it takes too long, Unavailable when it can't begin."""
-        is_well = self._may_ask()
-        if not self._turns.acquire(timeout=TURN_SECONDS if is_well else 0):
-            raise Unavailable(AWAY)
+        self._take_turn(patience=TURN_SECONDS if self._may_ask() else 0)
         call = Call()
         under_way = self._threads.submit(self._run, call, act)
         under_way.add_done_callback(self._give_back)
@@ -89,6 +87,12 @@ class Calls:
         finally:
             self._note(is_well=answered)
         return result
+
+    def _take_turn(self, *, patience: float) -> None:
+        """Raises Unavailable when the calls under way do not end; nobody else waits for them then."""
+        if not self._turns.acquire(timeout=patience):
+            self._note(is_well=False)
+            raise Unavailable(AWAY)
 
     def _run(self, call: Call, act: Callable[[], Result]) -> Result:
         self._here.call = call

@@ -179,6 +179,28 @@ def test_few_wait_for_a_bucket_that_hangs(app: Flask, kept_by: Any, monkeypatch:
     assert sorted(took)[20 - calls.AT_ONCE - 1] < 2
 
 
+def test_nobody_waits_once_somebody_waited_in_vain(
+    app: Flask, kept_by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "TURN_SECONDS", 1.0)
+
+    def ask() -> float:
+        began = time.monotonic()
+        with app.app_context(), pytest.raises(Unavailable):
+            media_service.read(FILE)
+        return time.monotonic() - began
+
+    with kept_by(says_nothing) as server:
+        threads = [threading.Thread(target=ask) for _ in range(calls.AT_ONCE)]
+        for thread in threads:
+            thread.start()
+        until(lambda: server.connections == calls.AT_ONCE)
+        assert ask() >= 1.0
+        assert ask() < 0.5
+        for thread in threads:
+            thread.join(30)
+
+
 def test_nobody_asks_right_after_a_failure(app: Flask, kept_by: Any, quick: None) -> None:
     with kept_by(says_nothing) as server, app.app_context():
         for _ in range(5):
