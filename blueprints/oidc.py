@@ -1,6 +1,7 @@
 """Signing in with an issuer: the way there and back, and the accounts elsewhere that open one's own."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from flask import (
     Blueprint,
@@ -127,9 +128,9 @@ def link() -> Response:
     return response
 
 
-@bp.post("/account/connected/<id:identity_id>/unlink")
+@bp.post("/account/connected/<uuid:identity_id>/unlink")
 @allow(fresh(signed_in))
-def unlink(identity_id: int) -> Response:
+def unlink(identity_id: UUID) -> Response:
     """Disconnect an account elsewhere from yours."""
     by = signed_in_visitor()
     return press(

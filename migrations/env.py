@@ -17,7 +17,12 @@ STATEMENT_TIMEOUT = "15min"
 ASK_AGAIN_SECONDS = 0.5
 INSUFFICIENT_PRIVILEGE = "42501"
 target = current_app.extensions["migrate"].db.metadata
-engine = current_app.extensions["migrate"].db.engine
+# Not the app's way into transactions: a migration may leave its own for a while (autocommit_block).
+engine = (
+    current_app.extensions["migrate"]
+    .db.engines["reading"]
+    .execution_options(isolation_level="READ COMMITTED")
+)
 
 
 def number_revision(context_: Any, revision: Any, directives: list[Any]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 
 from models import AuditEvent, User, db
 from models.base import AnyRow, AnySelect
+from services.base_service import write_last
 from services.origin import origin
 from services.paging import Listing, page_of
 from services.schemas.audit import AuditQuery, OwnEventQuery
@@ -84,6 +85,11 @@ CSV_ROWS = 10_000
 #: In both widths: East Asian spreadsheets read the wide ones too.
 FORMULA_STARTS = frozenset("=+-@＝＋－＠")
 SORTS: Mapping[str, SQLColumnExpression[Any]] = {"created_at": AuditEvent.created_at, "id": AuditEvent.id}
+#: Of one's own events: the id that everybody's share would tell who else has an account (ADR-018).
+OWN_SORTS: Mapping[str, SQLColumnExpression[Any]] = {
+    "created_at": AuditEvent.created_at,
+    "id": AuditEvent.number,
+}
 
 #: How people read these of themselves.
 OWN_ACTIONS: dict[str, str] = {
@@ -115,7 +121,7 @@ _ALL: AnySelect = (
 
 
 def record(action: str, *, actor_id: int | None, target_id: int | None = None, **details: Any) -> None:
-    """Add an event to the transaction. `details` are plain JSON: before, after, reason; never a secret.
+    """Add an event to the end of the transaction. `details` are plain JSON: before, after, reason; never a secret.
 
     While an administrator is signed in as somebody else, the event names him beside whom he acts as.
     """
@@ -124,17 +130,17 @@ def record(action: str, *, actor_id: int | None, target_id: int | None = None, *
     source = origin()
     if source.impersonator_id is not None and source.impersonator_id != actor_id:
         details[IMPERSONATOR] = source.impersonator_id
-    db.session.add(
-        AuditEvent(
-            action=action,
-            actor_id=actor_id,
-            target_id=target_id if target_id is not None else actor_id,
-            ip=source.address,
-            user_agent=source.user_agent,
-            request_id=source.request_id,
-            details={name: value for name, value in details.items() if value is not None},
-        )
+    event = AuditEvent(
+        action=action,
+        actor_id=actor_id,
+        target_id=target_id if target_id is not None else actor_id,
+        ip=source.address,
+        user_agent=source.user_agent,
+        request_id=source.request_id,
+        details={name: value for name, value in details.items() if value is not None},
     )
+    # The count of the target's events stays locked until the commit.
+    write_last(event, turn=event.target_id or 0)
 
 
 def is_by(user_id: int) -> ColumnElement[bool]:
@@ -170,12 +176,12 @@ def latest_about(user_id: int, *, count: int) -> list[AnyRow]:
 
 def own_page(user_id: int, query: OwnEventQuery) -> Listing:
     """What happened to one's own account. Of what somebody else did, neither who nor from where."""
-    return page_of(_filtered(_select_own(user_id), query), query, sorts=SORTS, key=AuditEvent.id)
+    return page_of(_filtered(_select_own(user_id), query), query, sorts=OWN_SORTS, key=AuditEvent.number)
 
 
 def own_latest(user_id: int, count: int) -> list[AnyRow]:
     """The newest of one's own events, as `own_page` shows them."""
-    newest = _select_own(user_id).order_by(AuditEvent.id.desc()).limit(count)
+    newest = _select_own(user_id).order_by(AuditEvent.number.desc()).limit(count)
     return list(db.session.execute(newest).all())
 
 
@@ -217,7 +223,7 @@ def _select(query: AuditQuery) -> AnySelect:
 def _select_own(user_id: int) -> AnySelect:
     shown = is_source_told(user_id)
     return select(
-        AuditEvent.id,
+        AuditEvent.number.label("id"),
         AuditEvent.action,
         is_by(user_id).label("by_you"),
         case((shown, AuditEvent.ip)).label("ip"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import structlog
@@ -35,12 +36,12 @@ def unit_of_work() -> Iterator[None]:
     """
     try:
         yield
-        db.session.commit()
+        _commit()
     except DomainError as error:
         if not error.keep_changes:
             _roll_back()
             raise
-        db.session.commit()
+        _commit()
         _run_after_commit()
         raise
     except IntegrityError as error:
@@ -139,6 +140,15 @@ def after_commit(job: Callable[[], None]) -> None:
     db.session.info.setdefault("after_commit", []).append(job)
 
 
+def write_last(row: Any, *, turn: int) -> None:
+    """Write a row when everything else is written, just before the commit; never if the unit of work is rolled back.
+
+    For rows that make others wait until the commit, by a lock that stands for `turn`. Whoever takes such locks last,
+    and the lower first, keeps nobody for long and is in no deadlock.
+    """
+    db.session.info.setdefault("last", []).append((turn, row))
+
+
 def broken_constraint(error: IntegrityError) -> DomainError:
     """The domain error a broken constraint stands for; a plain Conflict when nobody said."""
     name = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
@@ -153,7 +163,7 @@ def flush() -> None:
     try:
         db.session.flush()
     except IntegrityError as error:
-        db.session.rollback()
+        _roll_back()
         raise broken_constraint(error) from error
 
 
@@ -181,9 +191,17 @@ def found(row: T | None) -> T:
     return row
 
 
+def _commit() -> None:
+    if last := db.session.info.pop("last", []):
+        db.session.flush()
+        db.session.add_all(row for _, row in sorted(last, key=itemgetter(0)))  # of one turn as they came
+    db.session.commit()
+
+
 def _roll_back() -> None:
     db.session.rollback()
     db.session.info.pop("after_commit", None)
+    db.session.info.pop("last", None)
 
 
 def _run_after_commit() -> None:

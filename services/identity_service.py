@@ -5,6 +5,7 @@ The rules are in docs/single-sign-on.md; the cases they answer are pre-hijacking
 
 from datetime import UTC, datetime
 from typing import NoReturn
+from uuid import UUID
 
 from flask import current_app
 from pydantic import TypeAdapter, ValidationError
@@ -71,7 +72,7 @@ def link(shown: Shown, *, by: Principal) -> None:
         _add(user_service.load_own(by), shown)
 
 
-def unlink(identity_id: int, *, by: Principal) -> None:
+def unlink(identity_id: UUID, *, by: Principal) -> None:
     """Disconnect an identity; other sessions end, since it may have opened them.
 
     Raises NotFound, or Conflict when it is the last way into the account.
@@ -80,7 +81,7 @@ def unlink(identity_id: int, *, by: Principal) -> None:
     identity = found(
         db.session.scalar(
             select(ExternalIdentity).where(
-                ExternalIdentity.id == identity_id, ExternalIdentity.user_id == user.id
+                ExternalIdentity.public_id == identity_id, ExternalIdentity.user_id == user.id
             )
         )
     )
@@ -100,13 +101,17 @@ def forget_since(user_id: int, moment: datetime) -> int:
     return len(db.session.scalars(statement.returning(ExternalIdentity.id)).all())
 
 
-def list_of(user_id: int) -> list[ExternalIdentity]:
-    """The identities of an account, the oldest first."""
-    return list(
-        db.session.scalars(
-            select(ExternalIdentity).where(ExternalIdentity.user_id == user_id).order_by(ExternalIdentity.id)
-        )
-    )
+def list_of(user_id: int) -> list[AnyRow]:
+    """The identities of an account, the oldest first, as IdentityOut."""
+    statement = select(
+        ExternalIdentity.public_id.label("id"),
+        ExternalIdentity.issuer,
+        ExternalIdentity.subject,
+        ExternalIdentity.email,
+        ExternalIdentity.created_at,
+        ExternalIdentity.last_used_at,
+    ).where(ExternalIdentity.user_id == user_id)
+    return list(db.session.execute(statement.order_by(ExternalIdentity.id)).all())
 
 
 def has_other_way_in(user: User, *, without: int | None = None) -> bool:

@@ -149,7 +149,7 @@ POLICIES: dict[str, Policy] = {
         owner=("user_id",),
         erasure=Erasure.ERASE,
         exported=("issuer", "subject", "email", "created_at", "last_used_at"),
-        withheld={"id": WHY_INNER},
+        withheld={"id": WHY_INNER, "public_id": WHY_INNER},
     ),
     "known_devices": Policy(
         owner=("user_id",),
@@ -163,9 +163,14 @@ POLICIES: dict[str, Policy] = {
     "audit_events": Policy(
         owner=("actor_id", "target_id"),
         erasure=Erasure.KEEP,
-        exported=("action", "by_you", "about_you", "ip", "user_agent", "details", "created_at"),
+        exported=("number", "action", "by_you", "about_you", "ip", "user_agent", "details", "created_at"),
         withheld={"id": WHY_INNER, "request_id": WHY_INNER},
         reason="Who did what must still be answerable after an account is gone; no name or address leads back to it.",
+    ),
+    "event_numbers": Policy(
+        owner=("user_id",),
+        erasure=Erasure.ERASE,
+        reason="How many events there were; they have their numbers.",
     ),
     "outbox": Policy(
         owner=("to_address",),
@@ -241,6 +246,8 @@ def _select_events(user_id: int) -> Select[Any]:
     own = audit_service.is_source_told(user_id)
     return (
         select(
+            # That of what he did to others is theirs.
+            case((about_you, AuditEvent.number)).label("number"),
             AuditEvent.action,
             audit_service.is_by(user_id).label("by_you"),
             about_you.label("about_you"),

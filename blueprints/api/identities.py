@@ -1,6 +1,7 @@
 """The accounts elsewhere that open one's own."""
 
 from typing import Any
+from uuid import UUID
 
 from flask import Blueprint
 
@@ -21,12 +22,12 @@ def list_my_identities(by: Principal) -> Any:
     return identity_service.list_of(by.user_id)
 
 
-@bp.delete("/<id:identity_id>")
+@bp.delete("/<uuid:identity_id>")
 @endpoint(
     allow=fresh(signed_in),
     message="It is disconnected. Your other sessions are ended.",
     errors=(Conflict,),
 )
-def unlink_my_identity(identity_id: int, by: Principal) -> None:
+def unlink_my_identity(identity_id: UUID, by: Principal) -> None:
     """Disconnect an account elsewhere; never the last way in."""
     identity_service.unlink(identity_id, by=by)

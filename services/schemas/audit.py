@@ -28,9 +28,10 @@ class AuditEventOut(Out):
 
 
 class OwnEventOut(Out):
-    """Something that happened to the caller's account; `by_you` tells whether he did it himself."""
+    """Something that happened to the caller's account; `by_you` tells whether they did it themselves."""
 
     id: int
+    """1, 2, 3 … for each person, in the order in which it happened; never given twice."""
     action: str
     by_you: bool
     ip: str | None

@@ -1,12 +1,14 @@
 """Accounts elsewhere as the API shows them."""
 
+from uuid import UUID
+
 from services.schemas.base import Moment, Out
 
 
 class IdentityOut(Out):
     """An account at an issuer that opens one here."""
 
-    id: int
+    id: UUID
     issuer: str
     subject: str
     """Who it is at the issuer."""

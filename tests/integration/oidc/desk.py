@@ -42,15 +42,15 @@ def identities(app: Flask) -> list[tuple[int, str, str]]:
         return [(row.user_id, row.issuer, row.subject) for row in rows]
 
 
-def connect(app: Flask, person: Person, issuer: FakeIssuer, subject: str = "auth0|alice") -> int:
+def connect(app: Flask, person: Person, issuer: FakeIssuer, subject: str = "auth0|alice") -> str:
     """Connect an account without the way there and back; the identity's id."""
     statement = text(
         "INSERT INTO identities (user_id, issuer, subject, email) VALUES (:user, :issuer, :subject, :email)"
-        " RETURNING id"
+        " RETURNING public_id::text"
     )
     values = {"user": person.id, "issuer": issuer.url, "subject": subject, "email": "there@example.org"}
     with app.app_context(), unit_of_work():
-        return int(db.session.execute(statement, values).scalar_one())
+        return str(db.session.execute(statement, values).scalar_one())
 
 
 def column(app: Flask, person_id: int, name: str) -> Any:

@@ -111,9 +111,10 @@ def test_the_last_way_in_stays(issuer: FakeIssuer, app: Flask, client: PageClien
         assert len(outbox_service.mailbox()) == before
 
 
-def run_id(app: Flask) -> int:
+def run_id(app: Flask) -> str:
     with app.app_context():
-        return int(db.session.execute(text("SELECT max(id) FROM identities")).scalar_one())
+        newest = text("SELECT public_id::text FROM identities ORDER BY id DESC LIMIT 1")
+        return str(db.session.execute(newest).scalar_one())
 
 
 def test_the_api_lists_and_disconnects(
