@@ -2,11 +2,26 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, literal_column, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Model
 from models.mixins import Identified, Timestamped
+
+#: Where an account stands in a circle of so many places: ids in a row are spread over all of it as evenly as can be,
+#: by the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
+PLACES = 2**31
+PLACE: ColumnElement[int] = literal_column(
+    "(((id & '2147483647'::bigint) * 1327217885) & '2147483647'::bigint)", BigInteger
+)
 
 
 class User(Identified, Timestamped, Model):
@@ -53,6 +68,7 @@ class User(Identified, Timestamped, Model):
         Index("ix_users_deletes_at", "deletes_at", postgresql_where=text("deletes_at IS NOT NULL")),
         Index("uq_users_picture", "picture", unique=True, postgresql_where=text("picture IS NOT NULL")),
         Index("ix_users_updated_at", "updated_at", "id"),
+        Index("ix_users_place", PLACE, postgresql_where=text("password_hash IS NOT NULL")),
         Index("ix_users_name", text("lower(name)"), "id"),
         Index(
             "ix_users_search",

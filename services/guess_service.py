@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import User, db
 from models.base import now
 from models.password_try import PasswordTry
+from models.user import PLACE, PLACES
 from services import (
     audit_service,
     known_device_service,
@@ -76,8 +77,11 @@ def by_address(email: str, password: str) -> Guess:
     # Account or none: the same statements, and the same count.
     user, is_known = db.session.execute(statement).first() or (None, False)
     claimed = _claim(email, is_known=is_known, by_address=True)
+    # Looked for in any case, so that the statements are the same.
+    another = _hash_of_another(email)
     with _given_back(claimed):
-        is_right = password_service.verify(password, user.password_hash if user else None)
+        own_hash = user.password_hash if user else None
+        is_right = password_service.verify(password, own_hash, as_long_as=another)
     if user is not None and is_right:
         suspension_service.end_if_over(user)
         is_right = user.is_active and user.frozen_at is None
@@ -94,6 +98,20 @@ def own(password: str, *, by: Principal) -> bool:
         is_right = password_service.verify(password, password_hash)
     _settle(claimed, is_right=is_right, user_id=by.user_id)
     return is_right
+
+
+def _hash_of_another(email: str) -> str | None:
+    """The hash that an address without a password takes as long as; None while nobody has a password.
+
+    All who have one stand in a circle, and a keyed digest of the address says where it stands: it takes the next one's.
+    So such addresses show old and new costs as often as accounts do, each of them always the same until that account's
+    change, and a new account takes over no more than its share (consistent hashing).
+    """
+    place = int.from_bytes(token_service.keyed_digest("hash-of-another", email)[:8]) % PLACES
+    first = select(User.password_hash).where(User.password_hash.is_not(None)).order_by(PLACE).limit(1)
+    following = first.where(place <= PLACE).scalar_subquery()
+    found: str | None = db.session.scalar(select(func.coalesce(following, first.scalar_subquery())))
+    return found
 
 
 def forget(user_id: int) -> None:

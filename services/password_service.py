@@ -25,7 +25,7 @@ HASH_WAIT_SECONDS = 2
 
 
 class Hashing:
-    """The hasher with the configured cost, a hash for accounts that aren't there, and a few threads that hash.
+    """The hasher with the configured cost, a hash that nothing fits, and a few threads that hash.
 
     As many as there are cores, in all processes together, so that the rest of the site stays quick. They are threads
     of their own because what a thread has once allocated for a hash (19 MiB) stays its own.
@@ -65,14 +65,16 @@ def hash_password(password: str) -> str:
         raise _out_of_memory(error) from error
 
 
-def verify(password: str, password_hash: str | None) -> bool:
-    """Whether the password matches. Takes as long without a hash, so that nobody learns who has an account.
+def verify(password: str, password_hash: str | None, *, as_long_as: str | None = None) -> bool:
+    """Whether the password matches. Without a hash it never does, but takes time, so that nobody learns who has one:
 
-    Raises Unavailable when too many wait for a core, or there is no memory to find out.
+    as long as with the hash `as_long_as`, or with today's parameters. Raises Unavailable when too many wait for a
+    core, or there is no memory to find out.
     """
     hashing = _hashing()
+    looked_at = password_hash or (_like(as_long_as) if as_long_as else hashing.dummy)
     try:
-        hashing.run(lambda: hashing.hasher.verify(password_hash or hashing.dummy, password))
+        hashing.run(lambda: hashing.hasher.verify(looked_at, password))
     except (VerifyMismatchError, InvalidHashError):
         return False
     except VerificationError as error:
@@ -105,6 +107,12 @@ def check_strength(password: str, *, email: str, name: str, field: str = "passwo
 def _hashing() -> Hashing:
     hashing: Hashing = current_app.extensions["hashing"]
     return hashing
+
+
+def _like(password_hash: str) -> str:
+    """A hash that costs the same and that nothing fits: its digest is all zeros."""
+    costs, _, digest = password_hash.rpartition("$")
+    return f"{costs}${'A' * len(digest)}"
 
 
 def _out_of_memory(error: Exception) -> Unavailable:

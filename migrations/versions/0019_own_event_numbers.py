@@ -1,5 +1,7 @@
 """Number each person's own events, and name identities by UUIDs: no shared sequence is shown any more.
 
+And find an account with a password for an address that has none, to take as long (docs/security/throttling.md).
+
 Revision ID: 0019
 Revises: 0015
 
@@ -114,8 +116,12 @@ OUTSIDE = "-- squawk-ignore ban-concurrent-index-creation-in-transaction, prefer
 CHECK = "ck_identities_public_id"
 DROP_CHECK = f"-- squawk-ignore ban-drop-constraint\nALTER TABLE identities DROP CONSTRAINT IF EXISTS {CHECK}"
 INDEXES = {
-    "uq_audit_events_target_id_number": "audit_events (target_id, number)",
-    "uq_identities_public_id": "identities (public_id)",
+    "uq_audit_events_target_id_number": "UNIQUE INDEX {} ON audit_events (target_id, number)",
+    "uq_identities_public_id": "UNIQUE INDEX {} ON identities (public_id)",
+    "ix_users_place": (
+        "INDEX {} ON users ((((id & '2147483647'::bigint) * 1327217885) & '2147483647'::bigint))"
+        " WHERE password_hash IS NOT NULL"
+    ),
 }
 
 
@@ -150,6 +156,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX ix_users_place")
     op.execute("DROP INDEX uq_identities_public_id")
     op.execute("ALTER TABLE identities DROP COLUMN public_id")
     op.execute("DROP TRIGGER audit_events_number ON audit_events")
@@ -165,10 +172,10 @@ def _look_after_what_is_there() -> None:
         op.execute("SET statement_timeout = 0")
         op.execute(NUMBER_THE_OLD)
         op.execute(NAME_THE_OLD_IDENTITIES)
-        for name, columns in INDEXES.items():
+        for name, index in INDEXES.items():
             # Or half of one, of an earlier try, would stay.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            op.execute(f"{OUTSIDE}CREATE UNIQUE INDEX CONCURRENTLY {name} ON {columns}")
+            op.execute(f"{OUTSIDE}CREATE {index.format(f'CONCURRENTLY {name}')}")
         op.execute(DROP_CHECK)
         op.execute(f"ALTER TABLE identities ADD CONSTRAINT {CHECK} CHECK (public_id IS NOT NULL) NOT VALID")
         op.execute(f"{OUTSIDE}ALTER TABLE identities VALIDATE CONSTRAINT {CHECK}")

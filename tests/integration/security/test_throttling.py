@@ -100,7 +100,7 @@ def test_switched_off_nothing_counts(api: Api, alice: Person, monkeypatch: pytes
 def test_a_password_that_nobody_could_look_at_counts_for_nothing(
     api: Api, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*given: object) -> bool:
+    def away(*given: object, **costs: object) -> bool:
         raise Unavailable(retry_after_seconds=2)
 
     with monkeypatch.context() as patched:
