@@ -3,7 +3,7 @@
 And find an account with a password for an address that has none, to take as long (docs/security/throttling.md).
 
 Revision ID: 0019
-Revises: 0015
+Revises: 0018
 
 Each step may be repeated: what an earlier try has done stays, since it committed in between.
 """
@@ -11,7 +11,7 @@ Each step may be repeated: what an earlier try has done stays, since it committe
 from alembic import op
 
 revision = "0019"
-down_revision = "0015"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
