@@ -92,8 +92,10 @@ def test_what_members_see(site: Site, new_context: NewContext, alice: Person, lo
 @each_look
 def test_pages_behind_a_link(site: Site, new_context: NewContext, alice: Person, look: str) -> None:
     page = new_context(**LOOKS[look]).new_page()
+    dora = site.person("Dora Quist", email_verified=False)
+    sign_in(page, alice.email)  # a change of address is confirmed in a session of the account
     tokens = {
-        "verify-email": make_link(site.app, alice, "verification"),
+        "verify-email": make_link(site.app, dora, "verification"),
         "reset-password": make_link(site.app, alice, "reset"),
         "confirm-email": make_link(site.app, alice, "email_change", "new@example.com"),
         "invitation": make_link(site.app, alice, "invitation"),

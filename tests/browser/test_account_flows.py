@@ -66,6 +66,33 @@ def test_from_signing_up_to_signing_out(page: Page, site: Site, request: pytest.
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_a_link_in_another_browser_asks_for_a_password(
+    page: Page, new_context: NewContext, request: pytest.FixtureRequest
+) -> None:
+    email = f"xenia{abs(hash(request.node.name)) % 10**6}@example.com"
+    stranger = new_context().new_page()
+    stranger.goto("/auth/register")
+    stranger.get_by_label("Name", exact=True).fill("Mallory Stranger")
+    stranger.get_by_label("E-mail address").fill(email)
+    stranger.get_by_label("Password", exact=True).fill(PASSWORD)
+    stranger.get_by_role("button", name="Create the account").click()
+
+    open_mail(page, "Confirm your address", email)
+    expect(page.get_by_text("This is not the browser in which the account was asked for.")).to_be_visible()
+    page.get_by_label("Name", exact=True).fill("Xenia Owner")
+    page.get_by_label("Password", exact=True).fill("short")
+    page.get_by_role("button", name="Confirm the address").click()
+    expect(page).to_have_title(re.compile("^Error: "))
+    page.get_by_label("Password", exact=True).fill(NEW_PASSWORD)
+    page.get_by_role("button", name="Confirm the address").click()
+    expect(page.get_by_text("Your address is confirmed.")).to_be_visible()
+
+    sign_in(stranger, email)
+    expect(stranger.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+    sign_in(page, email, NEW_PASSWORD)
+    expect(page.get_by_role("heading", name="Hello, Xenia Owner")).to_be_visible()
+
+
 def test_a_forgotten_password(page: Page, site: Site) -> None:
     person = site.person("Alice Lindqvist")
     page.goto("/auth/login")
