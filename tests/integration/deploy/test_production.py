@@ -211,7 +211,7 @@ def test_reload_serves_on(serve: Callable[..., Gunicorn]) -> None:
 
     clients = load(Clients(server.port, requests(), count=20), reload)
     assert clients.outcomes["lost"] == clients.outcomes["refused"] == clients.outcomes["500"] == 0
-    assert server.workers().isdisjoint(before)
+    until(lambda: server.workers().isdisjoint(before), seconds=30, what="all workers are new")
 
 
 def test_upgrade_with_a_wrong_setting_leaves_the_old_one_serving(

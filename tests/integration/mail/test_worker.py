@@ -182,7 +182,7 @@ def test_sigterm_ends_the_process_politely(mail_app: Flask, postbox: Postbox, wr
         write("alice@example.com")
         postbox.wait_for(1)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(5) == 0
+        assert running.wait(20) == 0
 
 
 @pytest.mark.slow
