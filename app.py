@@ -28,6 +28,7 @@ from blueprints.commands import settings as settings_commands
 from blueprints.http import access, errors, even, guard, logs, refusals
 from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
+from blueprints.http.proxies import Proxies
 from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
 from extensions import migrate
 from localdb.testing import Databases, databases
@@ -139,7 +140,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     app.wsgi_app = Porch(  # type: ignore[method-assign]  # as Flask's documentation has it
         app.wsgi_app,
         base_url=app.config["BASE_URL"],
-        proxies=settings.TRUSTED_PROXIES,
+        proxies=Proxies(settings.TRUSTED_PROXIES),
         force_https=settings.FORCE_HTTPS,
     )
     if not settings.RATELIMIT_ENABLED:

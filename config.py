@@ -103,7 +103,7 @@ class Config(AuditSettings, Limits):
     TRUSTED_HOSTS: Hosts = ()
     """Host names that are answered, comma separated; `.example.com` takes subdomains. Empty: BASE_URL's."""
     TRUSTED_PROXIES: Networks = ()
-    """Addresses or networks of proxies whose X-Forwarded-* headers are believed, comma separated."""
+    """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated."""
     SECURITY_CONTACT: Line = ""
     """`mailto:` or https address for reports of security holes, told at /.well-known/security.txt."""
     FORCE_HTTPS: bool = False

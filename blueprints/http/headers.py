@@ -3,15 +3,15 @@
 As Flask hooks the same work costs three times as much (docs/architecture.md, "What a request costs").
 """
 
-import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from blueprints.http.logs import write_access
+from blueprints.http.proxies import Proxies
 from services.origin import set_origin
 
 if TYPE_CHECKING:
@@ -64,20 +64,17 @@ def nonce(environ: "WSGIEnvironment") -> str:
 
 
 class Porch:
-    """Wraps the app's `wsgi_app`. `proxies` are networks whose X-Forwarded-For and -Proto are believed."""
+    """Wraps the app's `wsgi_app`."""
 
-    def __init__(
-        self, app: "WSGIApplication", *, base_url: str, proxies: Sequence[str], force_https: bool
-    ) -> None:
+    def __init__(self, app: "WSGIApplication", *, base_url: str, proxies: Proxies, force_https: bool) -> None:
         self.app = app
         self.base_url = base_url
-        self.proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+        self.proxies = proxies
         self.force_https = force_https
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         began = time.perf_counter()
-        if self.proxies:
-            self._believe_proxies(environ)
+        self.proxies.find_caller(environ)
         request_id = environ.get("HTTP_X_REQUEST_ID", "")
         if not REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(16)
@@ -111,28 +108,6 @@ class Porch:
             headers.append(("Content-Security-Policy", _policy(environ)))
         if environ["wsgi.url_scheme"] == "https":
             headers.append(HSTS)
-
-    def _believe_proxies(self, environ: "WSGIEnvironment") -> None:
-        """Walk X-Forwarded-For from the right while the hop is one of ours; the first stranger is the caller."""
-        if not self._is_proxy(environ.get("REMOTE_ADDR", "")):
-            return
-        scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
-        if scheme in {"http", "https"}:
-            environ["wsgi.url_scheme"] = scheme
-        for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            try:
-                environ["REMOTE_ADDR"] = str(ipaddress.ip_address(hop.strip()))
-            except ValueError:
-                return
-            if not self._is_proxy(environ["REMOTE_ADDR"]):
-                return
-
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self.proxies)
 
 
 def _insecure(environ: "WSGIEnvironment", base_url: str) -> tuple[str, list[tuple[str, str]]] | None:

@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from services.addresses import plain_network
 from services.pem import private_key, public_keys
 
 #: Told as "set" or "not set" only, and read from NAME_FILE too.
@@ -99,7 +100,7 @@ def networks(value: str | tuple[str, ...]) -> tuple[str, ...]:
     found = words(value)
     for word in found:
         try:
-            network = ipaddress.ip_network(word, strict=False)
+            network = plain_network(word)
         except ValueError:
             raise ValueError("holds something that is neither an address nor a network") from None
         if network.prefixlen < WIDEST_TRUST_BITS:

@@ -51,6 +51,7 @@ def test_weak_secret_is_refused_everywhere(production: pytest.MonkeyPatch, name:
         ("TRUSTED_PROXIES", "0.0.0.0/0"),
         ("TRUSTED_PROXIES", "::/0"),
         ("TRUSTED_PROXIES", "128.0.0.0/1"),
+        ("TRUSTED_PROXIES", "::ffff:0:0/96"),
         ("DATABASE_URL", "sqlite:///app.db"),
         ("DATABASE_URL", "postgresql://db"),
         ("DATABASE_URL", "postgresql://app@db.example.com/app"),
@@ -98,6 +99,7 @@ def test_weak_or_wrong_value_is_refused_in_production(
     ("name", "value", "read"),
     [
         ("TRUSTED_PROXIES", " 10.0.0.1, 172.16.0.0/12 ,fd00::/8", ("10.0.0.1", "172.16.0.0/12", "fd00::/8")),
+        ("TRUSTED_PROXIES", "::ffff:10.0.0.0/104,fe80::1%eth0", ("::ffff:10.0.0.0/104", "fe80::1%eth0")),
         ("TRUSTED_HOSTS", ".example.com,127.0.0.1", (".example.com", "127.0.0.1")),
         ("BASE_URL", "https://app.example.com:8443/", "https://app.example.com:8443"),
         ("BASE_URL", "https://[2001:db8::1]", "https://[2001:db8::1]"),
