@@ -28,6 +28,7 @@ from blueprints.commands import settings as settings_commands
 from blueprints.http import access, errors, even, guard, logs, refusals
 from blueprints.http import templates as page_templates
 from blueprints.http.headers import Porch
+from blueprints.http.hosts import Hosts
 from blueprints.http.proxies import Proxies
 from config import ENVIRONMENTS, PROJECT_ROOT, VERSION, Config, ConfigurationError, environment
 from extensions import migrate
@@ -140,6 +141,7 @@ def create_app(config_name: str | None = None, **overrides: Any) -> Flask:
     app.wsgi_app = Porch(  # type: ignore[method-assign]  # as Flask's documentation has it
         app.wsgi_app,
         base_url=app.config["BASE_URL"],
+        hosts=Hosts(settings.trusted_hosts),
         proxies=Proxies(settings.TRUSTED_PROXIES),
         force_https=settings.FORCE_HTTPS,
     )
@@ -158,7 +160,7 @@ def _configure(app: Flask, settings: Config) -> None:
         BASE_URL=settings.url,
         OIDC_ISSUER=issuer_of(settings),
         OIDC_NAME=settings.OIDC_NAME or ("Auth0" if settings.AUTH0_DOMAIN else "your organisation"),
-        TRUSTED_HOST_NAMES=settings.trusted_hosts,
+        TRUSTED_HOSTS=None,  # Flask reads it itself, and then refuses probes: blueprints/http/hosts.py has ours
         SECRET_KEY_FALLBACKS=list(settings.SECRET_KEY_FALLBACKS),
         SESSION_COOKIE_NAME="__Host-session" if settings.SESSION_COOKIE_SECURE else "session",
         DEVICE_COOKIE_NAME="__Host-device" if settings.SESSION_COOKIE_SECURE else "device",

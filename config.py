@@ -14,6 +14,7 @@ from pydantic import Field
 
 from services.settings import tls
 from services.settings.audit import AuditSettings
+from services.settings.hosts import names_in_development, url_of
 from services.settings.kinds import (
     AlwaysOn,
     BaseUrl,
@@ -62,7 +63,6 @@ MADE = PROJECT_ROOT / "instance" / "development.env"
 LEAST_HASH_COST = 19456 * 2
 TESTING_KEY = "dGVzdGluZy1vbmx5LWZpZWxkLWtleS0wMTIzNDU2Nzg="
 SMTP_OVER_TLS = 465
-NAMES_OF_ADDRESSES = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "::1"}  # noqa: S104 - replaced
 
 WhoNeedsSecondStep = Literal["none", "admins", "all"]
 
@@ -101,7 +101,8 @@ class Config(AuditSettings, Limits):
     BASE_URL: BaseUrl = ""
     """Where people reach the site. Links in mails start with it; never with the Host header."""
     TRUSTED_HOSTS: Hosts = ()
-    """Host names that are answered, comma separated; `.example.com` takes subdomains. Empty: BASE_URL's."""
+    """Further host names that are answered beside BASE_URL's, comma separated; `.example.com` takes subdomains.
+    Development answers to this machine's own (docs/deployment.md, "Hosts")."""
     TRUSTED_PROXIES: Networks = ()
     """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma separated."""
     SECURITY_CONTACT: Line = ""
@@ -284,16 +285,13 @@ class Config(AuditSettings, Limits):
 
     @property
     def trusted_hosts(self) -> tuple[str, ...]:
-        """Host names that are answered; everything in development, where people try things."""
-        return self.TRUSTED_HOSTS or (urlsplit(self.BASE_URL).hostname or "*",)
+        """Host names that are answered: the site's own, and those of TRUSTED_HOSTS."""
+        return (urlsplit(self.url).hostname or "", *self.TRUSTED_HOSTS)
 
     @property
     def url(self) -> str:
-        """Where people reach the site, without a slash at the end. This machine by its name: passkeys want one."""
-        if self.BASE_URL:
-            return self.BASE_URL
-        host = NAMES_OF_ADDRESSES.get(self.FLASK_HOST, self.FLASK_HOST)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        """Where people reach the site, without a slash at the end."""
+        return self.BASE_URL or url_of(self.FLASK_HOST, self.port)
 
 
 class DevelopmentConfig(Config):
@@ -304,6 +302,11 @@ class DevelopmentConfig(Config):
     SESSION_COOKIE_SECURE: bool = False
     REQUIRE_MFA: WhoNeedsSecondStep = "none"
     MAIL_DEFAULT_SENDER: Sender = "portico@localhost.localdomain"
+
+    @property
+    def trusted_hosts(self) -> tuple[str, ...]:
+        """This machine's own names too."""
+        return (*super().trusted_hosts, *names_in_development(self.FLASK_HOST))
 
     @classmethod
     def files(cls) -> Mapping[str, Path]:

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WsgiResponse
 
 from blueprints.http.envelope import failure
+from blueprints.http.headers import is_probe
 from services import errors
 from services.errors import DomainError
 
@@ -57,7 +58,7 @@ def status_of(error: DomainError | type[DomainError]) -> int:
 
 def wants_json() -> bool:
     """Whether the caller is a program: under /api/ and /health always, elsewhere by what it sends or accepts."""
-    if request.path.startswith(("/api/", "/health")):
+    if request.path.startswith("/api/") or is_probe(request.path):
         return True
     if request.mimetype == "application/json":
         return True

@@ -6,13 +6,13 @@ from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
 
+from blueprints.http.headers import FOREIGN_HOST, is_probe
 from services.errors import BadRequest, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.ASCII)
 MAX_QUERY_LENGTH = 4096
 OVERLOADED_SECONDS = 2
 
@@ -23,8 +23,8 @@ def check() -> None:
     if environ.get("portico.overloaded"):  # the server says so (gunicorn.conf.py)
         raise Unavailable(retry_after_seconds=OVERLOADED_SECONDS)
     _path_and_query(environ)
-    if not request.path.startswith("/health"):  # probes come by address, not by name
-        _host(environ.get("HTTP_HOST", ""))
+    if environ[FOREIGN_HOST] and not is_probe(request.path):
+        raise BadRequest(_not_our_name(), details={"header": "Host"})
     largest = request.max_content_length = _largest_body()
     length = request.content_length
     if length is not None and length > largest:
@@ -38,6 +38,15 @@ def _largest_body() -> int:
     view = current_app.view_functions.get(request.endpoint or "")
     largest: int | None = getattr(view, "largest_body", None)  # blueprints/http/upload.py
     return largest or int(current_app.config["MAX_CONTENT_LENGTH"])
+
+
+def _not_our_name() -> str:
+    if current_app.config["ENVIRONMENT"] == "development":
+        return (
+            "In development only this machine's own names are answered. If this one is yours too (of a tunnel, a "
+            "container, a machine in your network), start again with TRUSTED_HOSTS set to it."
+        )
+    return "The Host header names no site that is served here."
 
 
 def _path_and_query(environ: "WSGIEnvironment") -> None:
@@ -54,17 +63,3 @@ def _path_and_query(environ: "WSGIEnvironment") -> None:
         raise BadRequest("The address holds control characters.")
     if len(query) > MAX_QUERY_LENGTH:
         raise BadRequest("The query is too long.")
-
-
-def _host(host: str) -> None:
-    trusted: tuple[str, ...] = current_app.config["TRUSTED_HOST_NAMES"]
-    host = host.lower()
-    if not HOST.fullmatch(host):
-        raise BadRequest("The Host header is not valid.")
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if trusted and not any(_matches(name, pattern) for pattern in trusted):
-        raise BadRequest("The Host header names a site that is not served here.")
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return pattern in {"*", name} or (pattern.startswith(".") and name.endswith(pattern))

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from blueprints.http.hosts import Hosts
 from blueprints.http.logs import write_access
 from blueprints.http.proxies import Proxies
 from services.origin import set_origin
@@ -46,6 +47,8 @@ PAGE_POLICY = {
     "base-uri": "'none'",
     "object-src": "'none'",
 }
+#: In the environment of a request: whether its Host is none of ours.
+FOREIGN_HOST = "portico.foreign_host"
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}", re.ASCII)
 FORBIDDEN_IN_LOG = re.compile(r"[^\x20-\x7e]")
 
@@ -66,9 +69,19 @@ def nonce(environ: "WSGIEnvironment") -> str:
 class Porch:
     """Wraps the app's `wsgi_app`."""
 
-    def __init__(self, app: "WSGIApplication", *, base_url: str, proxies: Proxies, force_https: bool) -> None:
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        *,
+        base_url: str,
+        hosts: Hosts,
+        proxies: Proxies,
+        force_https: bool,
+    ) -> None:
         self.app = app
         self.base_url = base_url
+        self.own_host = urlsplit(base_url).netloc
+        self.hosts = hosts
         self.proxies = proxies
         self.force_https = force_https
 
@@ -93,12 +106,19 @@ class Porch:
             _log(environ, status, began)
             return start_response(status, headers, exc_info)
 
+        self._read_host(environ)
         if self.force_https and environ["wsgi.url_scheme"] != "https":
             refused = _insecure(environ, self.base_url)
             if refused:
                 respond(*refused)
                 return []
         return self.app(environ, respond)
+
+    def _read_host(self, environ: "WSGIEnvironment") -> None:
+        """Note a foreign Host for the guard, and go on under our own: no address is built with what a stranger sent."""
+        host = self.hosts.read(environ.get("HTTP_HOST", ""))
+        environ[FOREIGN_HOST] = host is None
+        environ["HTTP_HOST"] = self.own_host if host is None else host
 
     def _dress(self, environ: "WSGIEnvironment", headers: list[tuple[str, str]], request_id: str) -> None:
         given = {name.lower() for name, _ in headers}
@@ -110,9 +130,14 @@ class Porch:
             headers.append(HSTS)
 
 
+def is_probe(path: str) -> bool:
+    """Whether this is for probes, which come by address instead of by name, and over http."""
+    return path == "/health" or path.startswith("/health/")
+
+
 def _insecure(environ: "WSGIEnvironment", base_url: str) -> tuple[str, list[tuple[str, str]]] | None:
     path = environ.get("PATH_INFO", "")
-    if path.startswith("/health"):
+    if is_probe(path):
         return None
     if path.startswith("/api/") or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
         # A redirect would teach programs to send their tokens in the clear first (ASVS 4.1.2).
@@ -128,7 +153,8 @@ def _raw_path(environ: "WSGIEnvironment") -> str:
 
 
 def _policy(environ: "WSGIEnvironment") -> str:
-    if environ.get("PATH_INFO", "").startswith(("/api/", "/health")):
+    path = environ.get("PATH_INFO", "")
+    if path.startswith("/api/") or is_probe(path):
         return API_POLICY
     made = environ.get("portico.nonce")
     directives = {"script_src": f"'self' 'nonce-{made}'"} if made else {}

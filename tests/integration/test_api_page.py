@@ -26,12 +26,11 @@ OF_FLASK = {"run", "shell", "routes", "db", "digest"}
 def site(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The application, listening, with a worker beside it."""
     monkeypatch.setitem(app.extensions, "media_store", Folder(tmp_path / "media"))
-    monkeypatch.setitem(app.config, "TRUSTED_HOST_NAMES", ("*",))
     server, worker = make_server("127.0.0.1", 0, app, threaded=True), Worker(app)
     threads = [threading.Thread(target=server.serve_forever), threading.Thread(target=worker.work)]
     for thread in threads:
         thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield f"http://localhost:{server.server_port}"
     worker.stop()
     server.shutdown()
     for thread in threads:

@@ -115,6 +115,7 @@ def serve(database: Way, tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
         settings: dict[str, Any] = {
             "FLASK_CONFIG": "production",
             "BASE_URL": f"https://{HOST}",
+            "TRUSTED_HOSTS": f"www.{HOST}",
             "TRUSTED_PROXIES": "127.0.0.1",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),

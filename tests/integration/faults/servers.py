@@ -40,6 +40,7 @@ SETTINGS = {
 #: Production's rules under throw-away secrets, without limits: what is counted here are faults.
 PRODUCTION = {
     "BASE_URL": f"https://{HOST}",
+    "TRUSTED_HOSTS": f"www.{HOST}",
     "TRUSTED_PROXIES": "127.0.0.1",
     "SECRET_KEY": "faults-only-cookie-signing-key-0123456789",
     "JWT_SECRET_KEY": "faults-only-access-token-key-9876543210",
