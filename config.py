@@ -108,7 +108,7 @@ class Config(AuditSettings, Limits):
     SECURITY_CONTACT: Line = ""
     """`mailto:` or https address for reports of security holes, told at /.well-known/security.txt."""
     FORCE_HTTPS: bool = False
-    """Pages over http redirect to https, API calls are refused; sends HSTS."""
+    """Pages over http redirect to https; API calls and forms are refused."""
 
     SECRET_KEY: Secret = ""
     """Signs cookies. At least 32 characters: `openssl rand -base64 48`."""

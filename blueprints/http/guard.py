@@ -1,4 +1,4 @@
-"""What no view should ever see: broken encodings, control characters, foreign hosts, too much of anything."""
+"""What no view should ever see: broken encodings, foreign hosts, what should have come over https, too much."""
 
 import re
 from typing import TYPE_CHECKING
@@ -6,8 +6,8 @@ from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
 
-from blueprints.http.headers import FOREIGN_HOST, is_probe
-from services.errors import BadRequest, PayloadTooLarge, Unavailable
+from blueprints.http.headers import FOREIGN_HOST, INSECURE, is_probe
+from services.errors import BadRequest, HttpsRequired, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -18,13 +18,18 @@ OVERLOADED_SECONDS = 2
 
 
 def check() -> None:
-    """Refuse the request before its view is looked at. Raises BadRequest, PayloadTooLarge or Unavailable."""
+    """Refuse the request before its view is looked at.
+
+    Raises BadRequest, HttpsRequired, PayloadTooLarge or Unavailable.
+    """
     environ = request.environ
     if environ.get("portico.overloaded"):  # the server says so (gunicorn.conf.py)
         raise Unavailable(retry_after_seconds=OVERLOADED_SECONDS)
     _path_and_query(environ)
     if environ[FOREIGN_HOST] and not is_probe(request.path):
         raise BadRequest(_not_our_name(), details={"header": "Host"})
+    if environ.get(INSECURE):
+        raise HttpsRequired
     largest = request.max_content_length = _largest_body()
     length = request.content_length
     if length is not None and length > largest:

@@ -49,6 +49,9 @@ PAGE_POLICY = {
 }
 #: In the environment of a request: whether its Host is none of ours.
 FOREIGN_HOST = "portico.foreign_host"
+#: Likewise: whether it came over http, and may not be redirected. That would teach programs to send their tokens in the
+#: clear first (ASVS 4.1.2), and forms their passwords.
+INSECURE = "portico.insecure"
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}", re.ASCII)
 FORBIDDEN_IN_LOG = re.compile(r"[^\x20-\x7e]")
 
@@ -107,12 +110,24 @@ class Porch:
             return start_response(status, headers, exc_info)
 
         self._read_host(environ)
-        if self.force_https and environ["wsgi.url_scheme"] != "https":
-            refused = _insecure(environ, self.base_url)
-            if refused:
-                respond(*refused)
+        if self._is_insecure(environ):
+            if environ["REQUEST_METHOD"] in {"GET", "HEAD"} and not _is_call(environ):
+                respond(*self._redirect(environ))
                 return []
+            environ[INSECURE] = True
         return self.app(environ, respond)
+
+    def _is_insecure(self, environ: "WSGIEnvironment") -> bool:
+        """Whether this should have come over https. Foreign hosts are refused in any case, probes never."""
+        if not self.force_https or environ["wsgi.url_scheme"] == "https" or environ[FOREIGN_HOST]:
+            return False
+        return not is_probe(environ.get("PATH_INFO", ""))
+
+    def _redirect(self, environ: "WSGIEnvironment") -> tuple[str, list[tuple[str, str]]]:
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+        query = environ.get("QUERY_STRING", "")
+        target = self.base_url + quote(path, safe="/~:@!$&'()*+,;=-._") + (f"?{query}" if query else "")
+        return "308 Permanent Redirect", [("Location", target), ("Content-Length", "0")]
 
     def _read_host(self, environ: "WSGIEnvironment") -> None:
         """Note a foreign Host for the guard, and go on under our own: no address is built with what a stranger sent."""
@@ -135,26 +150,12 @@ def is_probe(path: str) -> bool:
     return path == "/health" or path.startswith("/health/")
 
 
-def _insecure(environ: "WSGIEnvironment", base_url: str) -> tuple[str, list[tuple[str, str]]] | None:
-    path = environ.get("PATH_INFO", "")
-    if is_probe(path):
-        return None
-    if path.startswith("/api/") or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-        # A redirect would teach programs to send their tokens in the clear first (ASVS 4.1.2).
-        return "403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
-    target = base_url + _raw_path(environ)
-    return "308 Permanent Redirect", [("Location", target), ("Content-Length", "0")]
-
-
-def _raw_path(environ: "WSGIEnvironment") -> str:
-    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    query = environ.get("QUERY_STRING", "")
-    return quote(path, safe="/~:@!$&'()*+,;=-._") + (f"?{query}" if query else "")
+def _is_call(environ: "WSGIEnvironment") -> bool:
+    return str(environ.get("PATH_INFO", "")).startswith("/api/")
 
 
 def _policy(environ: "WSGIEnvironment") -> str:
-    path = environ.get("PATH_INFO", "")
-    if path.startswith("/api/") or is_probe(path):
+    if _is_call(environ) or is_probe(environ.get("PATH_INFO", "")):
         return API_POLICY
     made = environ.get("portico.nonce")
     directives = {"script_src": f"'self' 'nonce-{made}'"} if made else {}

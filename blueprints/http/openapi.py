@@ -33,7 +33,13 @@ Json = dict[str, Any]
 PLACEHOLDER = re.compile(r"<(?:[^<>]*:)?([a-z_]\w*)>", re.ASCII)
 TAGS = {"auth": "Authentication", "api_keys": "API keys"}
 #: What any call can meet.
-ALWAYS = (errors.BadRequest, errors.RateLimited, errors.InternalError, errors.Unavailable)
+ALWAYS = (
+    errors.BadRequest,
+    errors.HttpsRequired,
+    errors.RateLimited,
+    errors.InternalError,
+    errors.Unavailable,
+)
 WITH_BODY = (errors.MalformedJson, errors.PayloadTooLarge, errors.UnsupportedMediaType, errors.Invalid)
 WITH_TOKEN = (errors.NotAuthenticated, errors.InvalidToken, errors.TokenExpired)
 

@@ -76,6 +76,17 @@ class CsrfFailed(Forbidden):
     remedy = "Reload the page and send the form again. Cookies must be allowed."
 
 
+class HttpsRequired(Forbidden):
+    """403: it came over plain http, and was not looked at."""
+
+    code = "HTTPS_REQUIRED"
+    title = "Https needed"
+    default_message = "This site is used over https alone. Nothing was done."
+    remedy = (
+        "Call the https address. A password or token that was sent over http may have been read: replace it."
+    )
+
+
 class NotFound(DomainError):
     """404: not there, or not yours."""
 

@@ -87,7 +87,9 @@ def test_who_may_is_told(document: Json) -> None:
     assert {"401", "403"} <= list_users["responses"].keys()
     register = document["paths"]["/api/v1/auth/register"]["post"]
     assert register["security"] == []
-    assert not {"401", "403"} & register["responses"].keys()
+    assert "401" not in register["responses"]
+    refused = resolved(document, register["responses"]["403"])["content"]["application/json"]["examples"]
+    assert set(refused) == {"HTTPS_REQUIRED"}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +98,8 @@ def test_who_may_is_told(document: Json) -> None:
         ("/users/{user_id}", "get", {200, 304, 400, 401, 403, 404, 429, 500, 503}),
         ("/users/{user_id}", "put", {200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503}),
         ("/users", "get", {200, 304, 400, 401, 403, 422, 429, 500, 503}),
-        ("/auth/logout", "post", {200, 400, 401, 422, 429, 500, 503}),
-        ("/health", "get", {200, 304, 400, 429, 500, 503}),
+        ("/auth/logout", "post", {200, 400, 401, 403, 422, 429, 500, 503}),
+        ("/health", "get", {200, 304, 400, 403, 429, 500, 503}),
     ],
 )
 def test_statuses_follow_from_what_is_taken(
@@ -119,9 +121,13 @@ def test_what_a_rule_refuses_is_told(document: Json) -> None:
         told = document["paths"][f"/api/v1{path}"][method]["responses"]["403"]
         return set(resolved(document, told)["content"]["application/json"]["examples"])
 
-    assert codes("/users/me", "get") == {"SECOND_FACTOR_REQUIRED"}
-    assert codes("/users", "get") == {"FORBIDDEN", "SECOND_FACTOR_REQUIRED"}
-    assert codes("/users/me/totp", "post") == {"ACCOUNT_FROZEN", "REAUTHENTICATION_REQUIRED"}
+    assert codes("/users/me", "get") == {"HTTPS_REQUIRED", "SECOND_FACTOR_REQUIRED"}
+    assert codes("/users", "get") == {"FORBIDDEN", "HTTPS_REQUIRED", "SECOND_FACTOR_REQUIRED"}
+    assert codes("/users/me/totp", "post") == {
+        "ACCOUNT_FROZEN",
+        "HTTPS_REQUIRED",
+        "REAUTHENTICATION_REQUIRED",
+    }
 
 
 def test_an_operation_tells_exactly_its_error_codes(app: Flask, document: Json) -> None:

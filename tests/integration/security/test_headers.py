@@ -160,21 +160,6 @@ def test_over_https_browsers_are_told_to_stay_there(app: Flask) -> None:
     assert "Strict-Transport-Security" not in app.test_client().get("/").headers
 
 
-def test_over_http_pages_are_redirected_and_calls_refused(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    porch: Any = app.wsgi_app
-    monkeypatch.setattr(porch, "force_https", True)
-    monkeypatch.setattr(porch, "base_url", "https://portico.example")
-    client = app.test_client()
-    page = client.get("/auth/login?next=/dashboard")
-    assert page.status_code == 308
-    assert page.headers["Location"] == "https://portico.example/auth/login?next=/dashboard"
-    assert client.get("/api/v1/status").status_code == 403
-    assert client.post("/auth/login").status_code == 403
-    assert client.get("/health").status_code == 200
-
-
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost@evil.example", "localhost:80@evil", "", "a b", "localhost\t"]
 )
