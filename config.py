@@ -125,7 +125,7 @@ class Config(AuditSettings, Limits):
     """Fernet key or keys, comma separated, newest first: `openssl rand -base64 32 | tr '+/' '-_'`.
     Encrypts mails at rest and stored answers."""
     HEALTH_TOKEN: SecretText = ""
-    """Bearer token of at least 16 characters that shows the details of /health/detailed."""
+    """Bearer token of at least 16 characters that shows the details of /health/database, detailed and blueprints."""
 
     DATABASE_URL: DatabaseUrl = ""
     """PostgreSQL: `postgresql://user:password@host/database?sslmode=verify-full`.

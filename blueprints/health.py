@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from pydantic import TypeAdapter
 
-from blueprints.http.access import allow, anyone, bearer, even_impersonated
+from blueprints.http.access import allow, anyone, bearer, even_impersonated, permission
 from blueprints.http.envelope import JSON, timestamp
 from services import health_service
 from services.errors import DomainError
@@ -15,6 +15,8 @@ from services.permissions import SYSTEM_READ
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 
+#: Who sees details, as at /admin/system.
+OPERATORS = permission(SYSTEM_READ)
 READY = {"pass": "ready", "warn": "degraded", "fail": "not_ready"}
 
 _dump = TypeAdapter(Any).dump_json
@@ -35,56 +37,62 @@ def ready() -> Response:
     `degraded` is still 200: everything works, something less well.
     """
     is_ready, checks = health_service.ready()
-    status = READY[health_service.overall(checks)]
     told = [{"name": check["name"], "status": check["status"]} for check in checks]
-    return _answer({"status": status, "checks": told}, ok=is_ready)
+    return _answer(READY[health_service.overall(checks)], {"checks": told}, ok=is_ready)
 
 
 @bp.get("/database")
 @allow(even_impersonated(anyone))
 def database() -> Response:
-    """Whether the database answers, with latency and server version."""
+    """Whether the database answers; with latency and server version for those who may see details."""
     check = health_service.database()
-    check["status"], ok = ("healthy", True) if check["status"] != "fail" else ("unhealthy", False)
-    return _answer(check, ok=ok)
+    is_there = check.pop("status") != "fail"
+    details = check if _may_see_details(is_database_there=is_there) else {}
+    return _answer("healthy" if is_there else "unhealthy", details, ok=is_there)
 
 
 @bp.get("/detailed")
 @allow(even_impersonated(anyone))
 def detailed() -> Response:
-    """Every dependency. Details for administrators' tokens or HEALTH_TOKEN, the status alone for others."""
+    """How everything is that this needs; with every single check for those who may see details."""
     checks = health_service.details()
     status = health_service.overall(checks)
-    told: dict[str, Any] = {"status": status}
-    if _may_see_details():
-        told["checks"] = checks
-    return _answer(told, ok=status != "fail")
+    may_see = _may_see_details(is_database_there=checks[0]["status"] != "fail")
+    return _answer(status, {"checks": checks} if may_see else {}, ok=status != "fail")
 
 
 @bp.get("/blueprints")
 @allow(even_impersonated(anyone))
 def blueprints() -> Response:
-    """The registered blueprints with the number of their routes."""
+    """That the application is put together; with blueprints and their routes for those who may see details."""
+    details = {"blueprints": _registered()} if _may_see_details(is_database_there=True) else {}
+    return _answer("healthy", details, ok=True)
+
+
+def _registered() -> list[dict[str, Any]]:
     counted = Counter(
         rule.endpoint.rpartition(".")[0] for rule in current_app.url_map.iter_rules() if "." in rule.endpoint
     )
-    listed = [{"name": name, "routes": routes} for name, routes in sorted(counted.items())]
-    return _answer({"status": "healthy", "blueprints": listed}, ok=True)
+    return [{"name": name, "routes": routes} for name, routes in sorted(counted.items())]
 
 
-def _may_see_details() -> bool:
+def _may_see_details(*, is_database_there: bool) -> bool:
+    """Programs with HEALTH_TOKEN, and whoever may `system:read`, if it can be asked who that is."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = current_app.config["HEALTH_TOKEN"]
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if token and hmac.compare_digest(given.encode(), token.encode()):
+    if token and scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):
         return True
+    if not is_database_there:
+        return False
     try:
-        return bearer().can(SYSTEM_READ)
+        OPERATORS.check(bearer())
     except DomainError:
         return False
+    return True
 
 
-def _answer(told: dict[str, Any], *, ok: bool) -> Response:
-    told["timestamp"] = timestamp().decode()
+def _answer(status: str, details: dict[str, Any], *, ok: bool) -> Response:
+    told = {"status": status, **details, "timestamp": timestamp().decode()}
     response = Response(_dump(told), status=200 if ok else 503, mimetype=JSON)
     if not ok:
         response.headers["Retry-After"] = "5"
