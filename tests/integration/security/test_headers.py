@@ -120,6 +120,8 @@ def test_pages_have_a_policy_that_allows_nothing_inline(app: Flask, address: str
     assert "frame-ancestors 'none'" in policy
     assert "object-src 'none'" in policy
     assert "base-uri 'none'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert ("trusted-types default dompurify" if address == "/api/docs" else "trusted-types 'none'") in policy
     assert "unsafe" not in policy
     assert "*" not in policy
     assert "http" not in policy
