@@ -98,7 +98,7 @@ def init_app(app: Flask) -> None:
 def _page(error: DomainError, status: int) -> Response:
     # No database and no visitor here: this must work while both are out of reach.
     page = render_template(
-        "errors/error.html",
+        "errors/foreign_host.html" if isinstance(error, errors.ForeignHost) else "errors/error.html",
         status=status,
         error=error,
         request_id=request.environ.get("portico.request_id", ""),

@@ -7,12 +7,16 @@ from urllib.parse import unquote_to_bytes
 from flask import current_app, request
 
 from blueprints.http.headers import FOREIGN_HOST, INSECURE, is_probe
-from services.errors import BadRequest, HttpsRequired, PayloadTooLarge, Unavailable
+from services.errors import BadRequest, ForeignHost, HttpsRequired, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+IN_DEVELOPMENT = (
+    "In development only this machine's own names are answered. If this one is yours too (of a tunnel, a container, a "
+    "machine in your network), start again with TRUSTED_HOSTS set to it."
+)
 MAX_QUERY_LENGTH = 4096
 OVERLOADED_SECONDS = 2
 
@@ -27,7 +31,7 @@ def check() -> None:
         raise Unavailable(retry_after_seconds=OVERLOADED_SECONDS)
     _path_and_query(environ)
     if environ[FOREIGN_HOST] and not is_probe(request.path):
-        raise BadRequest(_not_our_name(), details={"header": "Host"})
+        raise ForeignHost(IN_DEVELOPMENT if current_app.config["ENVIRONMENT"] == "development" else None)
     if environ.get(INSECURE):
         raise HttpsRequired
     largest = request.max_content_length = _largest_body()
@@ -43,15 +47,6 @@ def _largest_body() -> int:
     view = current_app.view_functions.get(request.endpoint or "")
     largest: int | None = getattr(view, "largest_body", None)  # blueprints/http/upload.py
     return largest or int(current_app.config["MAX_CONTENT_LENGTH"])
-
-
-def _not_our_name() -> str:
-    if current_app.config["ENVIRONMENT"] == "development":
-        return (
-            "In development only this machine's own names are answered. If this one is yours too (of a tunnel, a "
-            "container, a machine in your network), start again with TRUSTED_HOSTS set to it."
-        )
-    return "The Host header names no site that is served here."
 
 
 def _path_and_query(environ: "WSGIEnvironment") -> None:

@@ -40,6 +40,12 @@ class BadRequest(DomainError):
     remedy = "Check the address, the headers and the encoding of what was sent."
 
 
+class ForeignHost(BadRequest):
+    """400: the Host header names no site that is served here."""
+
+    default_message = "The Host header names no site that is served here."
+
+
 class MalformedJson(BadRequest):
     """400: the body is not one JSON value in UTF-8."""
 
