@@ -101,9 +101,9 @@ PURPOSES = {
 @allow(anyone)
 def register() -> Response:
     """Make an account. The answer is the same whether or not the address is known."""
-    access.keep_device()  # where its link is opened without further questions
     form = Form(RegisterIn)
     if form.submit(registration_service.register):
+        access.keep_device()  # where the link is pressed without further questions
         session[MAILED_TO] = form["email"].value
         return done(url_for("auth.check_mail"), message=MAIL_IS_ON_ITS_WAY, status=202)
     return form.render("auth/register.html")
@@ -257,9 +257,9 @@ def verify_email(link: LinkOut | None) -> Response:
 @allow(anyone)
 def request_verification() -> Response:
     """Ask for another mail that confirms the address."""
-    access.keep_device()
     form = Form(EmailIn, email=session.get(MAILED_TO))
     if form.submit(lambda data: registration_service.request_verification(data.email)):
+        access.keep_device()
         session[MAILED_TO] = form["email"].value
         return done(url_for("auth.check_mail"), message=MAIL_IS_ON_ITS_WAY, status=202)
     return form.render("auth/request_verification.html")

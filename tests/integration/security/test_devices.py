@@ -85,6 +85,19 @@ def test_a_wrong_password_makes_no_device_known(app: Flask, client: PageClient, 
     assert devices(app) == 0
 
 
+def test_registering_gives_the_cookie_and_makes_no_device_known(
+    app: Flask, client: PageClient, alice: Person
+) -> None:
+    """For a known address as for an unknown one, and not for looking at the form."""
+    client.get("/auth/register")
+    assert client.get_cookie("device") is None
+    for email in ("nobody.yet@example.com", alice.email):
+        visitor = browser(app)
+        visitor.submit("/auth/register", name="Xenia", email=email, password="violet harbour lantern six")
+        assert visitor.get_cookie("device") is not None
+    assert devices(app) == 0
+
+
 @pytest.mark.parametrize("value", ["", "x", "é", "a" * 42, "a" * 44, "a" * 42 + "!", "a" * 4_000])
 def test_an_odd_device_cookie_is_replaced(app: Flask, alice: Person, value: str) -> None:
     client = browser(app)
