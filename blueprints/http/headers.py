@@ -123,7 +123,7 @@ class Porch:
         """Whether this should have come over https. Foreign hosts are refused in any case, probes never."""
         if not self.force_https or environ["wsgi.url_scheme"] == "https" or environ[FOREIGN_HOST]:
             return False
-        return not is_probe(environ.get("PATH_INFO", ""))
+        return not is_probe(_path(environ))
 
     def _redirect(self, environ: "WSGIEnvironment") -> tuple[str, list[tuple[str, str]]]:
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
@@ -153,11 +153,16 @@ def is_probe(path: str) -> bool:
 
 
 def _is_call(environ: "WSGIEnvironment") -> bool:
-    return str(environ.get("PATH_INFO", "")).startswith("/api/")
+    return _path(environ).startswith("/api/")
+
+
+def _path(environ: "WSGIEnvironment") -> str:
+    """The path as views are found by: slashes at its beginning count as one."""
+    return "/" + str(environ.get("PATH_INFO", "")).lstrip("/")
 
 
 def _policy(environ: "WSGIEnvironment") -> str:
-    if _is_call(environ) or is_probe(environ.get("PATH_INFO", "")):
+    if _is_call(environ) or is_probe(_path(environ)):
         return API_POLICY
     made = environ.get("portico.nonce")
     directives = {"script_src": f"'self' 'nonce-{made}'"} if made else {}

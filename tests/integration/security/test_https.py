@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.clients import Api, PageClient
 from tests.factories import Person
@@ -61,6 +62,17 @@ def test_forms_over_http_are_refused_with_a_page(client: PageClient, method: str
     assert answer.status_code == 403
     assert "Not over an open line" in answer.text
     check(answer)
+
+
+@pytest.mark.parametrize("path", ["//api/v1/status", "///api/v1/users/me", "//health"])
+def test_more_slashes_lead_to_the_same_door(app: Flask, path: str) -> None:
+    """Werkzeug finds the view all the same, so a call must be known as one."""
+    environ = create_environ("/", "http://localhost", environ_overrides={"PATH_INFO": path})
+    pieces, status, headers = run_wsgi_app(app, environ)
+    assert status.startswith("200" if path == "//health" else "403")
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Security-Policy"].endswith("sandbox")
+    list(pieces)
 
 
 def test_programs_at_the_pages_addresses_get_the_envelope(client: PageClient, alice: Person) -> None:
