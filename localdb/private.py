@@ -34,7 +34,7 @@ def close_files(paths: Iterable[Path]) -> None:
 def close_folder(path: Path) -> None:
     """Make this folder of ours, or take away what others may do in it."""
     widest = FOLDER if os.geteuid() else FOLDER_OF_ROOT
-    with contextlib.suppress(OSError):  # a read-only checkout: whoever needs a file there will say so
+    with contextlib.suppress(OSError):  # a read-only checkout: what needs a file there will say so
         try:
             path.mkdir(mode=widest)
             path.chmod(widest)

@@ -76,7 +76,7 @@ class PostgresStorage(Storage):
 
 
 class RedisCounters(RedisStorage):
-    """Counts in Redis. A key that holds no count, whoever wrote it, is one key's fault: it is counted again from none.
+    """Counts in Redis. A key that holds no count is that one key's fault: it is counted again from none.
 
     Everything else that Redis refuses (it is full, loading, read-only, wants another password) is the server's fault.
     """

@@ -92,7 +92,7 @@ SPOIL = {
 
 
 @pytest.mark.parametrize("kind", SPOIL)
-def test_a_key_that_holds_something_else_is_counted_anew_and_the_others_stay_shared(
+def test_a_key_that_holds_something_else_is_counted_from_none_and_the_others_stay_shared(
     apps: tuple[Flask, Flask], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     port, sock = apps

@@ -82,7 +82,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of whoever dispatches requests and waits: however busy the machine is, it shows what is waited for."""
+    """The clock of what dispatches requests and waits: however busy the machine is, it shows what is waited for."""
     made = Clock()
     monkeypatch.setattr("app.time", made)
     monkeypatch.setattr("blueprints.http.even.time", made)
@@ -91,7 +91,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize(("takes", "waits"), [(0, [FLOOR]), (0.05, [0.07]), (FLOOR, []), (3, [])])
 @pytest.mark.parametrize("email", [WHO[0], WHO[3]])
-def test_the_wait_is_what_is_left_whoever_asks(
+def test_the_wait_is_what_is_left_for_everybody(
     api: Api, clock: Clock, monkeypatch: pytest.MonkeyPatch, email: str, takes: float, waits: list[float]
 ) -> None:
     find = user_service.find_by_email

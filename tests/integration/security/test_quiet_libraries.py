@@ -89,7 +89,7 @@ REFUSED = {
 def test_a_refused_statement_leaves_no_row_in_the_log(
     app: Flask, alice: Person, log: io.StringIO, refused: str
 ) -> None:
-    """Whoever logs it, and even where it is only the cause of what is logged."""
+    """Also from a library, and where it is only the cause of what is logged."""
     given = {"email": "canary@example.com"} if ":email" in REFUSED[refused] else {}
     with app.app_context():
         try:
