@@ -184,13 +184,20 @@ def confirm_email_change(token: str, *, by: Principal | None) -> User:
     _check_own(row, by)
     user, email = user_service.load_own(by), row.email or ""
     user_service.refuse_taken(email, but=user.id)
-    former, user.email, user.email_verified = user.email, email, True
+    was_proven, former = user.email_verified, user.email
+    user.email, user.email_verified = email, True
     flush()  # EmailTaken, when somebody took the address at this instant
     link_service.forget_all(user.id)
     audit_service.record(
         "account:email:change", actor_id=user.id, before={"email": former}, after={"email": user.email}
     )
-    user_service.tell_address_changed(user, former)
+    if was_proven:
+        user_service.tell_address_changed(user, former)
+    else:
+        # Nobody has shown that the former one was theirs: no mail to it calls the account back there, and with it
+        # what a first comer set up. Its owner registers it, as it is free.
+        link_service.forget_not_me(user.id)
+        security_service.tell(user, "email_changed", old_email=former, new_email=user.email)
     return user
 
 

@@ -166,6 +166,23 @@ def test_what_a_program_registered_and_used_is_cleared_when_a_program_confirms(a
     assert opens(app, OWNERS["password"])
 
 
+def test_an_address_that_was_never_proven_calls_no_account_back(
+    app: Flask, client: PageClient, first: Person
+) -> None:
+    """Else what a first comer set up would come to its owner with the account, proven, and still open it."""
+    client.sign_in(first)
+    client.submit("/account/email", email="mallory@example.com", current_password=first.password)
+    called_back = make_link(app, first, "not_me", ADDRESS)
+    token = make_link(app, first, "email_change", "mallory@example.com")
+    assert client.post("/auth/confirm-email", json={"token": token}).status_code == 200
+    assert client.post("/auth/not-me", json={"token": called_back}).status_code == 410
+    owner = browser(app)
+    register(owner, OWNERS)
+    assert press(owner, Mails(app).next()[0]).status_code == 303
+    assert opens(app, OWNERS["password"])
+    assert opens(app, first.password, "mallory@example.com")
+
+
 # ------------------------------------------------------------------------ in a session, with the account's password
 
 
