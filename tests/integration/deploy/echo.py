@@ -16,6 +16,13 @@ application.extensions["draining"] = threading.Event()
 RELEASE = "one"
 
 
+@application.after_request
+def number(answer: Response) -> Response:
+    """Answers bear the number of their request, as Portico's do."""
+    answer.headers.setdefault("X-Request-ID", request.headers.get("X-Request-ID", ""))
+    return answer
+
+
 @application.get("/health")
 def health() -> dict[str, object]:
     return {"status": "healthy", "worker": os.getpid(), "release": RELEASE}
