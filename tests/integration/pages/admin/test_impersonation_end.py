@@ -141,9 +141,8 @@ def test_what_hung_on_an_ended_session_is_told_once_it_is_swept_away(
     with app.app_context(), unit_of_work():
         session_service.end_all(ada.id)
         assert not session_service.list_of(bob.id, current=None)
-    with app.app_context():
+    with app.app_context(), unit_of_work():
         assert worker.PURGES["sessions"]() == 1
-        db.session.commit()
     assert told(app, END) == [{"actor": ada.id, "target": bob.id, "how": "over"}]
 
 
