@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from models import db
 from services.schemas.addresses import canonical
+from tests.processes import held
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = str(ROOT / "migrations")
@@ -192,7 +193,11 @@ def test_two_who_migrate_at_once_do_not_wait_for_each_other(before: Flask) -> No
     }
     command = [sys.executable, "-m", "flask", "db", "upgrade"]
     both = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        held(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
         for _ in range(2)
     ]
     told = [process.communicate(timeout=150)[0].decode() for process in both]
