@@ -144,8 +144,13 @@ def write_last(row: Any, *, turn: int) -> None:
     """Write a row when everything else is written, just before the commit; never if the unit of work is rolled back.
 
     For rows that make others wait until the commit, by a lock that stands for `turn`. Whoever takes such locks last,
-    and the lower first, keeps nobody for long and is in no deadlock.
+    and the lower first, keeps nobody for long and is in no deadlock. While reading, each statement commits by itself:
+    the row is written at once.
     """
+    if reader() is not None:
+        db.session.add(row)
+        flush()
+        return
     db.session.info.setdefault("last", []).append((turn, row))
 
 

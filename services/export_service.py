@@ -81,7 +81,6 @@ def download(*, by: Principal) -> bytes:
     """One's own copy, as JSON. Raises NotFound."""
     content = _content(by.user_id)
     audit_service.record("account:export:download", actor_id=by.user_id)
-    db.session.flush()  # a read that must be remembered
     return content
 
 

@@ -149,6 +149,25 @@ def test_three_a_day(api: Api, alice: Person) -> None:
     assert caller.get("/users/me/export").json["data"]["status"] == "ready"
 
 
+@pytest.mark.real_database  # a read commits by itself there
+@pytest.mark.parametrize("door", ["api", "page", "link"])
+def test_each_download_is_recorded_in_the_owners_history(
+    app: Flask, api: Api, client: PageClient, alice: Person, door: str
+) -> None:
+    caller = made(api, alice)
+    if door == "api":
+        assert caller.get("/users/me/export/file").status_code == 200
+    elif door == "page":
+        client.sign_in(alice)
+        assert client.get("/account/export/file").status_code == 200
+    else:
+        token = token_of(link_to(app, alice.email, "/account/export/download"))
+        answer = client.submit("/account/export/download", "/auth/login", token=token)
+        assert answer.status_code == 200
+    events = caller.get("/users/me/events").json["data"]
+    assert (events[0]["action"], events[0]["by_you"]) == ("account:export:download", door != "link")
+
+
 def test_mailed_link_hands_it_out_once(app: Flask, api: Api, alice: Person) -> None:
     made(api, alice)
     link = link_to(app, alice.email, "/account/export/download")
