@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import ScalarSelect, bindparam, case, delete, func, literal, select, update
+from sqlalchemy import ScalarSelect, bindparam, case, delete, exists, func, literal, select, update
 
 from models import Role, User, UserSession, db
 from models.base import AnyRow, now
@@ -23,7 +23,7 @@ from services import (
 )
 from services.base_service import fetch, fetch_first, found, keep, optional
 from services.device import device_name
-from services.errors import Forbidden
+from services.errors import Forbidden, InvalidToken
 from services.origin import origin, set_impersonator
 from services.principal import Principal
 from services.schemas.auth import TokenPairOut
@@ -199,6 +199,16 @@ def log_out(by: Principal) -> None:
     ended = db.session.execute(delete(UserSession).where(both).returning(*_ENDED)).all()
     impersonation.tell_ends(ended, impersonation.STOPPED)
     audit_service.record("account:logout", actor_id=by.impersonator_id or by.user_id)
+
+
+def check_goes_on(by: Principal) -> None:
+    """Raise InvalidToken when the session in use was ended since the request began. Keys have none.
+
+    A statement of its own, once the account is locked: one that waits for the lock sees the sessions of before.
+    """
+    goes_on = exists().where(UserSession.id == by.session_id)
+    if by.session_id is not None and not db.session.scalar(select(goes_on)):
+        raise InvalidToken("This session is over.")
 
 
 def renew(by: Principal) -> str | None:

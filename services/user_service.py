@@ -118,14 +118,16 @@ def load(user_id: int) -> User:
 
 
 def load_own(by: Principal) -> User:
-    """One's own account, locked, to change how it is signed in to or what it holds. Raises NotFound or AccountFrozen.
+    """One's own account, locked, to change how it is signed in to or what it holds.
 
-    The door has looked at the same mark before; this look counts for whoever waited here while the account was frozen.
+    The door has looked at the same before; this look counts for whoever waited here while the account was frozen, or
+    given back to its owner. Raises NotFound, AccountFrozen, or InvalidToken when the session in use was ended.
     """
     statement = select(User).where(User.id == by.user_id).with_for_update()
     user = found(db.session.scalar(statement.execution_options(populate_existing=True)))
     if user.frozen_at is not None:
         raise AccountFrozen
+    session_service.check_goes_on(by)
     return user
 
 

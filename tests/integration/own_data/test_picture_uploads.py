@@ -118,3 +118,20 @@ def test_frozen_meanwhile_keeps_its_picture(
             db.session.execute(text("SELECT picture FROM users WHERE id = :id"), {"id": alice.id}).scalar()
             is None
         )
+
+
+def test_signed_out_meanwhile_keeps_its_picture(
+    app: Flask, api: Api, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = api.as_(alice)
+
+    def end(data: bytes) -> dict[int, bytes]:
+        with app.app_context():
+            db.session.execute(text("DELETE FROM sessions"))
+            db.session.commit()
+        return {size: picture("WEBP") for size in (256, 64)}
+
+    monkeypatch.setattr(making, "remade", end)
+    assert put(caller, picture()).status_code == 401
+    with app.app_context():
+        assert db.session.execute(text("SELECT picture FROM users")).scalars().all() == [None]
