@@ -135,7 +135,7 @@ def change_password(data: ChangePasswordIn, *, by: Principal) -> str | None:
     user = _confirmed(by, data.current_password, "account:password:change_refused")
     password_service.check_strength(data.new_password, email=user.email, name=user.name, field="new_password")
     user.password_hash = password_service.hash_password(data.new_password)
-    link_service.forget_all(user.id)
+    link_service.forget_from_within(user)
     challenge_service.forget_sign_ins(user.id)
     session_service.end_all(user.id, keep=by.session_id)
     audit_service.record("account:password:change", actor_id=user.id)

@@ -50,7 +50,7 @@ def request(*, by: Principal) -> datetime:
     user.deletes_at = now() + grace()
     session_service.end_all(user.id, keep=by.session_id)
     api_key_service.revoke_all(user.id)
-    link_service.forget_all(user.id)
+    link_service.forget_from_within(user)
     token = link_service.make_restoring(user, until=user.deletes_at)
     audit_service.record(
         "account:delete_request", actor_id=user.id, after={"deletes_at": user.deletes_at.isoformat()}
@@ -87,7 +87,7 @@ def erase_due() -> int:
 
 def _keep(user: User) -> User:
     user.deletes_at = None
-    link_service.forget_all(user.id)
+    link_service.forget_from_within(user)
     audit_service.record("account:delete_undo", actor_id=user.id)
     security_service.tell(user, "deletion_undone")
     return user

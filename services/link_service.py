@@ -4,7 +4,7 @@ Two kinds live side by side: those that say "this was not me", as every security
 confirm an address, as every registration has its own (ADR-015).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,8 @@ SETUP_LIFE = timedelta(minutes=30)
 NOT_ME_LIFE = timedelta(days=7)
 #: What went to the account's own address, and dies when it gets another one; whoever was just then writing it, too.
 TO_ITS_ADDRESS = frozenset(TokenPurpose) - {TokenPurpose.CHANGE_EMAIL, TokenPurpose.NOT_ME}
+#: What the owner of an address asks for, to show for the first time that it is theirs.
+PROOFS = frozenset({TokenPurpose.VERIFY_EMAIL, TokenPurpose.RESET_PASSWORD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +236,15 @@ def forget_all(user_id: int) -> None:
 
     Those that say "this was not me" stay: whoever has got in must not silence the mails that tell of it.
     """
-    db.session.execute(
-        delete(OneTimeToken).where(
-            OneTimeToken.user_id == user_id, OneTimeToken.purpose != TokenPurpose.NOT_ME
-        )
-    )
+    _forget_but(user_id, {TokenPurpose.NOT_ME})
+
+
+def forget_from_within(user: User) -> None:
+    """As `forget_all`, for what is done in a session: it spares the ways to a first proof of the address.
+
+    Whoever registered an address of somebody else could go on making the links worthless that its owner asks for.
+    """
+    _forget_but(user.id, {TokenPurpose.NOT_ME} if user.email_verified else {TokenPurpose.NOT_ME, *PROOFS})
 
 
 def purge() -> int:
@@ -247,6 +253,12 @@ def purge() -> int:
         db.session.scalars(
             delete(OneTimeToken).where(OneTimeToken.expires_at <= now()).returning(OneTimeToken.id)
         ).all()
+    )
+
+
+def _forget_but(user_id: int, spared: Collection[TokenPurpose]) -> None:
+    db.session.execute(
+        delete(OneTimeToken).where(OneTimeToken.user_id == user_id, OneTimeToken.purpose.not_in(spared))
     )
 
 

@@ -14,6 +14,7 @@ from models.base import now
 from services import link_service
 from tests.clients import Api, PageClient
 from tests.factories import Person, make_person
+from tests.integration.pages.desk import link_to, token_of
 from tests.integration.security.registering import ADDRESS, OWNERS, STRANGERS, Mails, opens, press, register
 
 
@@ -72,6 +73,30 @@ def test_a_link_is_dead_once_the_address_is_confirmed_otherwise(app: Flask, clie
         db.session.commit()
     assert press(client, token).status_code == 410
     assert client.submit("/auth/verify-email", email=ADDRESS, code=code).status_code == 410
+
+
+@pytest.mark.parametrize("proof", ["registration", "reset"])
+def test_a_first_comer_makes_no_link_of_the_addresss_owner_worthless(
+    app: Flask, client: PageClient, monkeypatch: pytest.MonkeyPatch, proof: str
+) -> None:
+    monkeypatch.setitem(app.config, "EMAIL_VERIFICATION", "optional")
+    mallory = make_person(app, "Mallory First", email=ADDRESS, email_verified=False)
+    register(client, OWNERS)
+    token, _ = Mails(app).next()
+    Api(app).post("/auth/password/forgot", {"email": ADDRESS})
+    reset = token_of(link_to(app, ADDRESS, "/auth/reset-password"))
+    caller = Api(app).as_(mallory)
+    change = {"current_password": mallory.password, "new_password": STRANGERS["password"]}
+    assert caller.post("/users/me/password", change).status_code == 200
+    leaving = {"current_password": STRANGERS["password"]}
+    assert caller.call("DELETE", "/users/me", json=leaving).status_code == 202
+    assert caller.post("/users/me/restore").status_code == 200
+    if proof == "registration":
+        assert press(client, token).status_code == 303
+    else:
+        body = {"token": reset, "password": OWNERS["password"]}
+        assert Api(app).post("/auth/password/reset", body).status_code == 200
+    assert [opens(app, who["password"]) for who in (OWNERS, STRANGERS)] == [True, False]
 
 
 @pytest.mark.real_database
