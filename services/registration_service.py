@@ -79,7 +79,8 @@ def asks(row: OneTimeToken, *, by: Principal | None) -> Asks | None:
     """What a link or code that confirms an address needs beside itself. None: the button is enough.
 
     The current password in a session of the account; elsewhere a new one, unless the registration was made in this
-    browser. Programs of the API have no browser: theirs counts as it stands, as long as it is the only one.
+    browser. Programs of the API have no browser: theirs counts as it stands. So does the account for a mail that they
+    asked for again, as long as nobody else has registered the address.
     """
     if by is not None and by.user_id == row.user_id:
         return "current_password"

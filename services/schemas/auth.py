@@ -114,7 +114,8 @@ ChosenPassword = Annotated[
     Field(
         title="Password",
         description=(
-            "A new password. Needed for what was registered in a browser, and for an address that several registered."
+            "A new password. Needed for what was registered in a browser, and for a mail that was asked for again where"
+            " several registered the address."
         ),
     ),
 ]
