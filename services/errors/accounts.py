@@ -108,7 +108,7 @@ class AccountFrozen(Forbidden):
     code = "ACCOUNT_FROZEN"
     title = "The account is frozen"
     default_message = (
-        "This account is frozen: its owner told us of something that he did not do. "
+        "This account is frozen: its owner told us of something that they did not do. "
         "It opens again with a new password, set by the link in our mail."
     )
     remedy = "Ask for a link that sets a new password, and follow it."

@@ -117,7 +117,7 @@ class Conflict(DomainError):
     code = "CONFLICT"
     title = "It contradicts the present state"
     default_message = "This contradicts the present state."
-    remedy = "Read the resource again and decide anew."
+    remedy = "Read the resource again and decide again."
 
 
 class LinkExpired(DomainError):

@@ -60,7 +60,7 @@ def test_a_link_works_once(client: PageClient, make: Make, page: str, alice: Per
     assert use(client, page, token) == 410
     gone = client.get(page, query_string={"token": token})
     assert gone.status_code == 410
-    assert "This link has had its day" in gone.text
+    assert "This link no longer works" in gone.text
 
 
 # Every security mail has its own, and so has every registration.

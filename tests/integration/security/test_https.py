@@ -60,7 +60,7 @@ def test_calls_over_http_are_refused_in_the_envelope(client: PageClient, method:
 def test_forms_over_http_are_refused_with_a_page(client: PageClient, method: str, path: str) -> None:
     answer = client.open(path, method=method, data={"password": "a long enough pass phrase"})
     assert answer.status_code == 403
-    assert "Not over an open line" in answer.text
+    assert "Please come over https" in answer.text
     check(answer)
 
 
