@@ -2,14 +2,16 @@
 
 from uuid import UUID
 
-from flask import Blueprint, Response, render_template, url_for
+from flask import Blueprint, Response, flash, render_template, request, url_for
 
 from blueprints.http import access
 from blueprints.http.access import allow, enrolling, even_impersonated, signed_in, signed_in_visitor
 from blueprints.http.button import press
+from blueprints.http.errors import answer, wants_json
 from blueprints.http.filters import Filters
 from blueprints.http.form import Form, told
 from blueprints.http.pagination import Pagination
+from blueprints.http.redirects import see_other
 from blueprints.http.units import opens_units
 from blueprints.http.upload import sent_file, takes_up_to
 from services import (
@@ -24,6 +26,7 @@ from services import (
     session_service,
     user_service,
 )
+from services.errors import PayloadTooLarge
 from services.schemas.audit import OwnEventQuery
 from services.schemas.auth import ChangeEmailIn, ChangePasswordIn
 from services.schemas.user import ProfileIn, UserOut
@@ -59,6 +62,15 @@ def picture() -> Response:
         message="Your picture is saved.",
         back=url_for("account.profile"),
     )
+
+
+@bp.errorhandler(PayloadTooLarge)
+def too_large(error: PayloadTooLarge) -> Response:
+    """A picture that is too large says so on its page, where a smaller one can be chosen."""
+    if wants_json() or request.endpoint != "account.picture":
+        return answer(error)
+    flash("This picture is larger than 5 MB. Choose a smaller one.", "danger")
+    return see_other(url_for("account.profile"))
 
 
 @bp.post("/picture/remove")

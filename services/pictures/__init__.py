@@ -21,7 +21,9 @@ class Bare:
 
 def not_a_picture() -> Invalid:
     """The refusal of what is none of the formats, or is damaged."""
-    return Invalid.field("picture", "Choose a picture in PNG, JPEG or WebP that opens", "not_a_picture")
+    return Invalid.field(
+        "picture", "Choose a PNG, JPEG or WebP: this file does not open as one", "not_a_picture"
+    )
 
 
 def too_complex() -> Invalid:

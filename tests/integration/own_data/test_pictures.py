@@ -303,12 +303,28 @@ def test_page_shows_it_everywhere(app: Flask, client: PageClient, ada: Person) -
 
 def test_page_says_what_is_wrong(app: Flask, client: PageClient, alice: Person) -> None:
     client.sign_in(alice)
-    for sent, told in ((GIF, "Choose a picture in PNG, JPEG or WebP that opens"), (b"", "Choose a file")):
+    for sent, told in (
+        (GIF, "Choose a PNG, JPEG or WebP: this file does not open as one"),
+        (b"", "Choose a file"),
+    ):
         form = {"csrf_token": client.token("/account/profile"), "picture": (io.BytesIO(sent), "me.png")}
         answer = client.post(
             "/account/picture", data=form, content_type="multipart/form-data", follow_redirects=True
         )
         assert told in answer.get_data(as_text=True)
+
+
+def test_page_says_that_a_picture_is_too_large(client: PageClient, alice: Person) -> None:
+    client.sign_in(alice)
+    for size in (5 * MIB + 1, 6 * MIB):
+        form = {
+            "csrf_token": client.token("/account/profile"),
+            "picture": (io.BytesIO(b"\0" * size), "me.png"),
+        }
+        answer = client.post(
+            "/account/picture", data=form, content_type="multipart/form-data", follow_redirects=True
+        )
+        assert "This picture is larger than 5 MB. Choose a smaller one." in answer.text
 
 
 def test_page_refuses_what_another_site_sends(app: Flask, client: PageClient, alice: Person) -> None:

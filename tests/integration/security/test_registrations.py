@@ -272,6 +272,7 @@ def test_a_code_that_grew_old_meanwhile_is_told_beside_its_field(
         refused = client.submit(LINK, email=ADDRESS, code=code, **NEW)
     assert refused.status_code == 410
     assert 'id="code-error"' in refused.text
+    assert "The code is right" not in refused.text
 
 
 def test_five_wrong_codes_make_every_code_of_the_address_worthless(app: Flask, mails: Mails) -> None:
