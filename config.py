@@ -195,7 +195,7 @@ class Config(AuditSettings, Limits):
     """Life of an invitation."""
 
     ACCOUNT_DELETION_DAYS: Annotated[int, Field(ge=1, le=90)] = 14
-    """An account whose owner deletes it goes after this; until then he can undo it."""
+    """An account whose owner deletes it goes after this; until then they can undo it."""
     DATA_EXPORT_DAYS: Annotated[int, Field(ge=1, le=30)] = 7
     """A copy of somebody's data is kept, and its mailed link good, for this long."""
 

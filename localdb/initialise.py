@@ -83,7 +83,7 @@ def _check_version(data: Path, programs: Path) -> None:
         raise LocalDatabaseError(
             f"{data} was made by PostgreSQL {had}, and the programs found are of version {have}. "
             f"Set APP_PG_BIN to the programs of version {had} (and move the data with pg_dump), "
-            "or start anew with ./run reset --yes."
+            "or start from nothing with ./run reset --yes."
         )
 
 

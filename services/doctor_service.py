@@ -131,7 +131,7 @@ def _server() -> Iterator[Finding]:
     yield from _clock(row.moment)
     if row.encoding != "UTF8":
         yield Finding(
-            "encoding", "fail", row.encoding, "Make the database anew: CREATE DATABASE ... ENCODING UTF8."
+            "encoding", "fail", row.encoding, "Make the database again: CREATE DATABASE ... ENCODING UTF8."
         )
     if row.locale not in {"C", "C.UTF-8", "C.utf8", "POSIX"}:
         yield Finding(

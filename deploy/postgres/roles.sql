@@ -66,7 +66,7 @@ SELECT format('ALTER ROUTINE %1$s OWNER TO %2$I; REVOKE ALL ON ROUTINE %1$s FROM
 FROM pg_proc AS p WHERE pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e') \gexec
 
--- Nobody has anything that he was not given.
+-- Nobody has anything that they were not given.
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I', current_database(), :'app') \gexec
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'app') \gexec
 REVOKE ALL ON SCHEMA public FROM PUBLIC, :"app";
