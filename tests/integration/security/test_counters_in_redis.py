@@ -17,6 +17,7 @@ from services import throttle_service
 from services.errors import RateLimited
 from services.throttle_service import spend
 from tests.conftest import POOL, dispose
+from tests.integration.deploy.servers import free_port
 from tests.integration.mail.postbox import make_certificate
 from tests.processes import held
 
@@ -28,7 +29,9 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A server on a port and on a socket."""
-    server = ValkeyServer(data_dir=tmp_path / "data", config={"unixsocket": str(tmp_path / "redis.sock")})
+    # Its own choice of a port is that of every other test process, too.
+    config = {"unixsocket": str(tmp_path / "redis.sock")}
+    server = ValkeyServer(port=free_port(), data_dir=tmp_path / "data", config=config)
     server.start()
     held(server._process)
     yield server
