@@ -265,7 +265,7 @@ def test_in_a_session_a_new_password_may_be_set_instead_and_nothing_stays(
 ) -> None:
     client.get("/auth/verify-email", query_string={"token": own})
     address = "/auth/verify-email?with=new-password"
-    assert "is taken away" in client.get(address).text
+    assert "are removed" in client.get(address).text
     done = client.submit(address, token=own, **NEW)
     assert (done.status_code, done.location) == (303, "/auth/login")
     assert not is_signed_in(client)
