@@ -184,7 +184,7 @@ def test_pages_hold_long_names_and_errors(
     (tmp_path / EMPTY_FILE).write_bytes(b"no picture")
     page.locator("#picture").set_input_files(tmp_path / EMPTY_FILE)
     page.get_by_role("button", name="Save the picture").click()
-    expect(page.get_by_role("alert")).to_contain_text("Choose a picture")
+    expect(page.get_by_role("alert")).to_contain_text("Choose a PNG, JPEG or WebP")
     check(page)
     connected(site, page, ada, monkeypatch)
 
