@@ -16,8 +16,10 @@ from tests.integration.faults.servers import NAMED, PRODUCTION
 from tests.processes import held
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
+#: As docs/deployment.md has it.
 COMMAND = (
-    "granian --interface wsgi --workers 2 --blocking-threads 4 --host 127.0.0.1 --port {port} app:application"
+    "granian --interface wsgi --workers 2 --workers-kill-timeout 10 --blocking-threads 4"
+    " --host 127.0.0.1 --port {port} app:application"
 )
 
 
