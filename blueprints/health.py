@@ -77,7 +77,7 @@ def _registered() -> list[dict[str, Any]]:
 
 
 def _may_see_details(*, is_database_there: bool) -> bool:
-    """Programs with HEALTH_TOKEN, and whoever may `system:read`, if it can be asked who that is."""
+    """Programs with HEALTH_TOKEN, and callers with `system:read`, as long as the database can say who calls."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = current_app.config["HEALTH_TOKEN"]
     if token and scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):

@@ -198,10 +198,10 @@ def request_verification(body: EmailIn) -> None:
 def verify_email(body: VerifyByLinkIn | VerifyByCodeIn) -> None:
     """Confirm the address with the token of the mailed link, or with address and code.
 
-    What a program registered counts as it stands: name and password are those of the registration whose mail this is,
-    so take no mail that you did not cause. What a browser registered needs a new `password`: whoever reads the mail may
-    not be who registered. So does a mail that was asked for again where several have registered the address. Whatever
-    was set in the account before, such as sessions, passkeys and keys, is gone.
+    What a program registered counts as it stands: name and password are those of the registration whose mail this
+    is, so take no mail that you did not cause. What a browser registered needs a new `password`: the reader of the
+    mail may not be the person who registered. So does a mail that was asked for again where several have registered
+    the address. Whatever was set in the account before, such as sessions, passkeys and keys, is gone.
     """
     registration_service.verify_email(body, by=None)
 
